@@ -1,0 +1,1 @@
+//! Placement and migration policy: pure, no clock, socket, file or random source.

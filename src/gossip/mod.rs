@@ -1,0 +1,1 @@
+//! What nodes know of each other: pure; time comes as ticks, chance as a value.

@@ -1,0 +1,135 @@
+//! A stopped process as data: what capture makes, what restore builds, what a migration sends and a checkpoint writes.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// All of a process but the contents of its memory. Encoded as one length-prefixed frame before the pages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub home: HomeId,
+    /// Base of the stub's range, the same at home and in every guest.
+    pub stub: u64,
+    /// Number of the channel's descriptor in the deputy.
+    pub channel_fd: i32,
+    pub threads: Vec<Thread>,
+    pub areas: Vec<Area>,
+    pub mm: MmLayout,
+    /// Entry `n` is the action of signal `n + 1`, as `rt_sigaction` gives it: handler, flags, restorer, mask.
+    pub actions: Vec<[u64; 4]>,
+    /// Soft and hard RLIMIT_STACK, needed where the stack grows.
+    pub stack_limit: (u64, u64),
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of the home node minus CLOCK_REALTIME, in nanoseconds.
+    pub monotonic_offset_ns: i64,
+    pub boottime_offset_ns: i64,
+    /// SHA-256 of the vDSO's code that the process has seen at home.
+    pub vdso_hash: String,
+    /// User CPU time at other nodes so far, in nanoseconds, and at home before leaving.
+    pub cpu_away_ns: u64,
+    pub cpu_home_ns: u64,
+    pub nmigs: u32,
+    /// Name (`/proc/PID/comm`).
+    pub comm: String,
+    /// User's word on the program interface (`-e`, `-w`, …) that the host must know.
+    pub unsupported: u8,
+}
+
+/// Whose process it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeId {
+    pub node: Ipv4Addr,
+    pub pid: i32,
+    pub tree: u64,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Default for HomeId {
+    fn default() -> Self {
+        HomeId { node: Ipv4Addr::UNSPECIFIED, pid: 0, tree: 0, uid: 0, gid: 0 }
+    }
+}
+
+/// One thread, stopped outside of the kernel: a call that was interrupted is set up to be made again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Thread {
+    pub tid: i32,
+    /// `user_regs_struct`: 27 words in the kernel's order (r15 … gs).
+    pub regs: Vec<u64>,
+    /// XSAVE area in the standard (uncompacted) format, as NT_X86_XSTATE gives it.
+    pub xsave: Vec<u8>,
+    pub mask: u64,
+    /// `stack_t`: pointer, flags, size.
+    pub altstack: (u64, i32, u64),
+    /// rseq: address, size, signature; address 0 when not registered.
+    pub rseq: (u64, u32, u32),
+    /// Robust list head and its length; 0 when none.
+    pub robust: (u64, u64),
+    pub clear_tid: u64,
+    /// Signals taken at home, not yet delivered: `siginfo_t` of 128 bytes each.
+    pub pending: Vec<Vec<u8>>,
+    pub resume: Resume,
+}
+
+/// How the call that a thread will repeat first is to be continued rather than begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resume {
+    #[default]
+    Nothing,
+    /// The kernel's restart block at home holds it: the first call is continued by `restart_syscall` in the deputy.
+    RestartBlock { nr: u64 },
+    /// A call with a time-out that has this many nanoseconds left.
+    TimeLeft { nr: u64, ns: u64 },
+    /// A write that has transferred this many bytes already.
+    Written { nr: u64, bytes: u64 },
+}
+
+/// One area of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Area {
+    pub start: u64,
+    pub end: u64,
+    /// PROT_READ | PROT_WRITE | PROT_EXEC.
+    pub prot: u32,
+    pub kind: Kind,
+    pub shared: bool,
+    /// Backing file, for areas that map one: path as `/proc/PID/maps` shows it, offset, device and inode.
+    pub file: Option<FileArea>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileArea {
+    pub path: String,
+    pub offset: u64,
+    pub dev: u64,
+    pub inode: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    #[default]
+    Normal,
+    Heap,
+    Stack,
+    Vdso,
+    Vvar,
+    Vsyscall,
+    /// The stub's own range.
+    Stub,
+}
+
+/// `prctl_mm_map` without its pointers to auxv and exe; read from `/proc/PID/stat` and, for brk, from the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MmLayout {
+    pub start_code: u64,
+    pub end_code: u64,
+    pub start_data: u64,
+    pub end_data: u64,
+    pub start_brk: u64,
+    pub brk: u64,
+    pub start_stack: u64,
+    pub arg_start: u64,
+    pub arg_end: u64,
+    pub env_start: u64,
+    pub env_end: u64,
+}

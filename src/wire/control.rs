@@ -1,0 +1,131 @@
+//! Messages on mosd's control socket. A connection says first who it is (`ToMosd::Warden`, `Host`, `Mover`) or is a tool's.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a process is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    Home,
+    Node(Ipv4Addr),
+    /// Wherever the policy finds best (a migration consideration); without policy, nothing happens.
+    Best,
+}
+
+/// Where a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    Home,
+    Away(Ipv4Addr),
+    Leaving,
+    Starting,
+}
+
+/// FRZ column of mosps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frozen {
+    No,
+    Automatic,
+    Preempted,
+    Manual,
+    NotApplicable,
+}
+
+/// One process, as mosps shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcInfo {
+    /// Pid on this node (of the home process, or of the guest for a guest).
+    pub pid: i32,
+    pub uid: u32,
+    pub place: Place,
+    /// Home node; `None` when it is this node.
+    pub from: Option<Ipv4Addr>,
+    /// Pid at the home node, for guests.
+    pub origpid: Option<i32>,
+    pub frozen: Frozen,
+    pub nmigs: u32,
+    /// Why it cannot move now, in words.
+    pub stays: Option<String>,
+    /// Migrates only by order (`-L`).
+    pub locked: bool,
+    /// User-level CPU time used at other nodes than home, in nanoseconds.
+    pub cpu_away_ns: u64,
+}
+
+/// What became of an order to move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It runs there now.
+    Done,
+    /// It runs on where it was; the reason, in words.
+    Stayed(String),
+    /// It ended meanwhile.
+    Gone,
+}
+
+/// What a client says to mosd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToMosd {
+    /// I am the warden of this tree (a random number); my uid is taken from the socket.
+    Warden { tree: u64, log: bool },
+    /// I am a host; guests of mine are reported by `Guests`.
+    Host { home: Ipv4Addr },
+    /// I am a mover: only `Expect` and `Connect` are used.
+    Mover,
+    /// A channel with this token will arrive: pass it to me (`FromMosd::Channel`).
+    Expect { token: String },
+    Forget { token: String },
+    /// Answer to `FromMosd::ListYours`: all processes of a warden, or all guests of a host.
+    Mine { id: u64, procs: Vec<ProcInfo> },
+    /// Answer to `FromMosd::Move`.
+    Moved { id: u64, outcome: Outcome },
+
+    /// Tools: list processes here.
+    List { local: bool, guests: bool },
+    /// Tools: move a process whose home is here (or, for root and `out`, a guest); answered by `FromMosd::Result` at once, or after the move with `wait`.
+    Move { pid: i32, to: Target, wait: bool },
+    /// Tools: move every process that can move to a random other node (or home).
+    Shake,
+    /// Tools: this node's address, number and the nodes it knows.
+    Status,
+    /// Tools: which node is meant (number, address or host name); answered by `FromMosd::Node`.
+    Resolve { name: String },
+    /// Any local process: an authenticated connection to a node, opened by mosd; answered by `FromMosd::Connected` with
+    /// the descriptor. The handshake is done; the next frame is the caller's `node::Opening`.
+    Connect { id: u64, node: Ipv4Addr },
+}
+
+/// A node, as mosd knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    pub address: Ipv4Addr,
+    pub number: Option<u32>,
+    pub alive: bool,
+}
+
+/// What mosd says to a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromMosd {
+    /// To a warden, host or mover: registered. `port` is the TCP port of all nodes.
+    Welcome { address: Ipv4Addr, port: u16 },
+    /// A channel arrived (descriptor attached).
+    Channel { token: String },
+    /// To a warden: a node connection meant for it arrived (descriptor attached; its `Opening` was read and is given).
+    Arrived { opening: crate::wire::node::Opening },
+    /// To a warden or host: move it and answer with `Moved { id }`.
+    Move { id: u64, pid: i32, to: Target },
+    /// To a warden: move each process that can move to a node chosen at random from these and home, other than where it is.
+    Shake { nodes: Vec<Ipv4Addr> },
+    /// To a warden or host: answer with `Mine { id }`.
+    ListYours { id: u64 },
+    /// Answer to `Connect` (descriptor attached when `error` is `None`).
+    Connected { id: u64, error: Option<String> },
+    /// Answers to tools.
+    Procs(Vec<ProcInfo>),
+    Result(Outcome),
+    Status { me: NodeInfo, nodes: Vec<NodeInfo>, port: u16, version: String },
+    Node(Option<NodeInfo>),
+    /// What was asked cannot be done; in words.
+    Error(String),
+}

@@ -1,0 +1,35 @@
+//! Messages between a host and the warden of its guests.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::control::{Outcome, Target};
+
+/// From the host to the warden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromHost {
+    /// Process `pid` runs at this node now.
+    Running { pid: i32, node: Ipv4Addr, nmigs: u32 },
+    /// A guest forked: `child` is the new process at home; it runs at the same node.
+    Forked { parent: i32, child: i32 },
+    /// The guest is no longer here: it called exec (and runs at home), or ended.
+    Left { pid: i32, cpu_ns: u64 },
+    /// The deputy's blocked call must be interrupted so that the process can move.
+    Interrupt { pid: i32 },
+    /// What became of an order `Move`.
+    Moved { pid: i32, id: u64, outcome: Outcome },
+    /// User CPU time used at this node since arrival; sent at most once a second and before leaving.
+    Cpu { pid: i32, ns: u64 },
+    /// Why the process cannot move for now (`None`: it can).
+    Stays { pid: i32, why: Option<String> },
+}
+
+/// From the warden to the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToHost {
+    Move { pid: i32, id: u64, to: Target },
+    /// The home process was stopped (or continued): stop (continue) the guest.
+    Stop { pid: i32 },
+    Continue { pid: i32 },
+}

@@ -1,0 +1,60 @@
+//! The first frame of an authenticated node connection, and the frames of a migration.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of everything below; nodes of different versions refuse each other, naming both.
+pub const VERSION: u32 = 1;
+
+/// What a node connection is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opening {
+    /// Take this process: mosd starts a host and gives it the connection. Then `Verdict` comes back, then the image goes.
+    Migrate(Offer),
+    /// From a host to the warden of `tree`: the control connection of its guests. Then frames of `wire::ctl`.
+    Ctl { tree: u64, pid: i32 },
+    /// From a host to the warden of `tree`: process `pid` comes home. The warden starts a mover with this connection.
+    Return { tree: u64, pid: i32, offer: Offer },
+}
+
+/// What the receiver must know to accept or refuse a process before anything is frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    pub home: Ipv4Addr,
+    pub home_pid: i32,
+    pub tree: u64,
+    pub uid: u32,
+    pub gid: u32,
+    /// Bytes of memory that will come, about.
+    pub bytes: u64,
+    /// Bytes of the XSAVE area in use and the feature mask (XCR0) it needs.
+    pub xsave_len: u32,
+    pub xfeatures: u64,
+    /// Migrations so far.
+    pub nmigs: u32,
+}
+
+/// The receiver's word on an offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    Accept,
+    /// Why not, in words.
+    Refuse(String),
+}
+
+/// After the image: the receiver has built the process and it can start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Built {
+    /// Switch the deputy's channel to this port and token.
+    Ready { port: u16, token: String },
+    /// It could not be built; the sender keeps the process.
+    Failed(String),
+}
+
+/// After the channel was switched: the process runs there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Started {
+    Yes,
+    No(String),
+}
