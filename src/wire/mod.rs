@@ -1,6 +1,10 @@
 //! What travels between processes and nodes. Tags are append-only; every length is checked before memory is taken.
 
+pub mod auth;
 pub mod channel;
+pub mod client;
+pub mod codec;
 pub mod control;
 pub mod ctl;
+pub mod frame;
 pub mod node;

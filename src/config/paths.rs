@@ -1,0 +1,103 @@
+//! Where a node's files are.
+
+use std::path::{Path, PathBuf};
+
+/// The paths of one node: all below its root, which is `/` but for tests, images and `mos playground`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// The node that the environment means: `MOSIX_ROOT`, or this machine.
+    pub fn from_env() -> Paths {
+        match std::env::var_os("MOSIX_ROOT") {
+            Some(root) if !root.is_empty() => Paths::under(root),
+            _ => Paths::under("/"),
+        }
+    }
+
+    /// The node whose root directory is `root`.
+    pub fn under(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `/etc/mosix`.
+    pub fn etc(&self) -> PathBuf {
+        self.root.join("etc/mosix")
+    }
+
+    /// The directory of sockets, locks, and what mosd notes while it runs.
+    pub fn var(&self) -> PathBuf {
+        self.etc().join("var")
+    }
+
+    /// The nodes of the cluster.
+    pub fn map(&self) -> PathBuf {
+        self.etc().join("mosix.map")
+    }
+
+    /// Numbers of nodes.
+    pub fn userview(&self) -> PathBuf {
+        self.etc().join("userview.map")
+    }
+
+    /// The password of the cluster.
+    pub fn secret(&self) -> PathBuf {
+        self.etc().join("secret")
+    }
+
+    /// This node's address, where it is not plain.
+    pub fn mosip(&self) -> PathBuf {
+        self.etc().join("mosip")
+    }
+
+    /// Relative speed of this node's processors.
+    pub fn speed(&self) -> PathBuf {
+        self.etc().join("speed")
+    }
+
+    /// TCP and UDP ports, where they are not the usual ones.
+    pub fn ports(&self) -> PathBuf {
+        self.etc().join("ports")
+    }
+
+    /// Names of hosts.
+    pub fn hosts(&self) -> PathBuf {
+        self.root.join("etc/hosts")
+    }
+
+    /// mosd's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.var().join("mosd.sock")
+    }
+
+    /// Locked by the mosd of this root as long as it runs; has its pid.
+    pub fn lock(&self) -> PathBuf {
+        self.var().join("mosd.pid")
+    }
+
+    /// What mosd has to say when it runs in the background.
+    pub fn log(&self) -> PathBuf {
+        self.var().join("mosd.log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_below_the_root() {
+        assert_eq!(Paths::under("/").map(), Path::new("/etc/mosix/mosix.map"));
+        assert_eq!(
+            Paths::under("/x").socket(),
+            Path::new("/x/etc/mosix/var/mosd.sock")
+        );
+    }
+}
