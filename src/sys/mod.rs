@@ -1,5 +1,15 @@
-//! The kernel: every `unsafe` and every raw call is in here, behind safe interfaces.
+//! The kernel: every `unsafe`, every raw call and layout, behind interfaces that cannot be misused.
 
+pub mod cpu;
+pub mod errno;
+pub mod inject;
+pub mod mem;
+pub mod process;
+pub mod procfs;
+pub mod ptrace;
+pub mod regs;
+pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod status;
 pub mod unix;

@@ -1,0 +1,337 @@
+//! What `/proc` tells of a process.
+
+use std::fs;
+use std::io;
+
+/// Kernel's unit of process times towards user space, the same on every x86-64: 100 a second.
+const NS_PER_TICK: u64 = 10_000_000;
+
+/// One line of `/proc/PID/maps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    pub read: bool,
+    pub write: bool,
+    pub exec: bool,
+    pub shared: bool,
+    pub offset: u64,
+    /// As `stat` encodes it.
+    pub dev: u64,
+    pub inode: u64,
+    /// Path of the file, `[heap]` and the like, or empty.
+    pub name: String,
+}
+
+/// The fields of `/proc/PID/stat` that somebody here uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    pub comm: String,
+    /// `R`, `S`, `D`, `T`, `t`, `Z`, ….
+    pub state: u8,
+    pub ppid: i32,
+    pub pgrp: i32,
+    pub session: i32,
+    pub utime_ns: u64,
+    pub stime_ns: u64,
+    pub threads: u32,
+    /// Ticks after boot: tells two processes with the same pid apart.
+    pub start_time: u64,
+    pub rss_pages: u64,
+    pub start_code: u64,
+    pub end_code: u64,
+    pub start_stack: u64,
+    pub start_data: u64,
+    pub end_data: u64,
+    pub start_brk: u64,
+    pub arg_start: u64,
+    pub arg_end: u64,
+    pub env_start: u64,
+    pub env_end: u64,
+}
+
+/// The fields of `/proc/PID/status` that somebody here uses. Signal sets: bit `n` is signal `n + 1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub threads: u32,
+    pub tracer: i32,
+    pub filters: u32,
+    /// Real user and group id.
+    pub uid: u32,
+    pub gid: u32,
+    /// Pid in each pid namespace, ours first.
+    pub ns_pids: Vec<i32>,
+    pub pending: u64,
+    pub shared_pending: u64,
+    pub blocked: u64,
+    pub ignored: u64,
+    pub caught: u64,
+    pub vm_rss_bytes: u64,
+}
+
+/// One line group of `/proc/PID/timers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timer {
+    pub id: i32,
+    /// Negative for clocks that count CPU time.
+    pub clock: i32,
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("/proc/PID/{what} cannot be understood"),
+    )
+}
+
+/// A file of a process, as bytes: names in it need not be UTF-8. A process that ended is `ESRCH` or `ENOENT`.
+fn text(pid: i32, file: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}"))?).into_owned())
+}
+
+/// The mappings of a process in the order of their addresses.
+pub fn maps(pid: i32) -> io::Result<Vec<Mapping>> {
+    text(pid, "maps")?
+        .lines()
+        .map(|line| parse_mapping(line).ok_or_else(|| bad("maps")))
+        .collect()
+}
+
+fn parse_mapping(line: &str) -> Option<Mapping> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let perms = fields.next()?.as_bytes();
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let offset = hex(fields.next()?)?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let inode = fields.next()?.parse().ok()?;
+    Some(Mapping {
+        start: hex(start)?,
+        end: hex(end)?,
+        read: perms.first() == Some(&b'r'),
+        write: perms.get(1) == Some(&b'w'),
+        exec: perms.get(2) == Some(&b'x'),
+        shared: perms.get(3) == Some(&b's'),
+        offset,
+        dev: libc::makedev(
+            u32::from_str_radix(major, 16).ok()?,
+            u32::from_str_radix(minor, 16).ok()?,
+        ),
+        inode,
+        name: fields.next().unwrap_or("").trim_start().to_owned(),
+    })
+}
+
+pub fn stat(pid: i32) -> io::Result<Stat> {
+    parse_stat(&text(pid, "stat")?).ok_or_else(|| bad("stat"))
+}
+
+fn parse_stat(line: &str) -> Option<Stat> {
+    let (open, close) = (line.find('(')?, line.rfind(')')?);
+    let fields: Vec<&str> = line.get(close + 2..)?.split_ascii_whitespace().collect();
+    // Numbered as proc(5) does; the state is field 3.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let pid = |field: usize| fields.get(field - 3)?.parse::<i32>().ok();
+    Some(Stat {
+        comm: line.get(open + 1..close)?.to_owned(),
+        state: *fields.first()?.as_bytes().first()?,
+        ppid: pid(4)?,
+        pgrp: pid(5)?,
+        session: pid(6)?,
+        utime_ns: number(14)? * NS_PER_TICK,
+        stime_ns: number(15)? * NS_PER_TICK,
+        threads: number(20)? as u32,
+        start_time: number(22)?,
+        rss_pages: number(24)?,
+        start_code: number(26)?,
+        end_code: number(27)?,
+        start_stack: number(28)?,
+        start_data: number(45)?,
+        end_data: number(46)?,
+        start_brk: number(47)?,
+        arg_start: number(48)?,
+        arg_end: number(49)?,
+        env_start: number(50)?,
+        env_end: number(51)?,
+    })
+}
+
+pub fn status(pid: i32) -> io::Result<Status> {
+    Ok(parse_status(&text(pid, "status")?))
+}
+
+fn parse_status(text: &str) -> Status {
+    let mut status = Status::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let mut words = value.split_ascii_whitespace();
+        let first = words.clone().next().unwrap_or("");
+        let number = || first.parse::<u64>().unwrap_or(0);
+        let set = || u64::from_str_radix(first, 16).unwrap_or(0);
+        match key {
+            "Threads" => status.threads = number() as u32,
+            "TracerPid" => status.tracer = number() as i32,
+            "Seccomp_filters" => status.filters = number() as u32,
+            "Uid" => status.uid = number() as u32,
+            "Gid" => status.gid = number() as u32,
+            "NSpid" => {
+                status.ns_pids = words
+                    .by_ref()
+                    .filter_map(|word| word.parse().ok())
+                    .collect()
+            }
+            "SigPnd" => status.pending = set(),
+            "ShdPnd" => status.shared_pending = set(),
+            "SigBlk" => status.blocked = set(),
+            "SigIgn" => status.ignored = set(),
+            "SigCgt" => status.caught = set(),
+            "VmRSS" => status.vm_rss_bytes = number() * 1024,
+            _ => {}
+        }
+    }
+    status
+}
+
+/// Children of a process's main thread.
+pub fn children(pid: i32) -> io::Result<Vec<i32>> {
+    let text = text(pid, &format!("task/{pid}/children"))?;
+    Ok(text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect())
+}
+
+/// Thread ids of a process.
+pub fn threads(pid: i32) -> io::Result<Vec<i32>> {
+    numbers(&format!("/proc/{pid}/task"))
+}
+
+/// The name of a process.
+pub fn comm(pid: i32) -> io::Result<String> {
+    Ok(text(pid, "comm")?.trim_end_matches('\n').to_owned())
+}
+
+/// POSIX timers of a process. Empty where the kernel does not tell.
+pub fn timers(pid: i32) -> io::Result<Vec<Timer>> {
+    match text(pid, "timers") {
+        Ok(text) => Ok(parse_timers(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_timers(text: &str) -> Vec<Timer> {
+    let mut timers: Vec<Timer> = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let value = value.trim().parse().unwrap_or(0);
+        match (key, timers.last_mut()) {
+            ("ID", _) => timers.push(Timer {
+                id: value,
+                clock: 0,
+            }),
+            ("ClockID", Some(timer)) => timer.clock = value,
+            _ => {}
+        }
+    }
+    timers
+}
+
+/// Open descriptors of a process and what each is: a path, `socket:[…]`, `anon_inode:[…]`, ….
+pub fn fds(pid: i32) -> io::Result<Vec<(i32, String)>> {
+    let dir = format!("/proc/{pid}/fd");
+    let mut found = Vec::new();
+    for fd in numbers(&dir)? {
+        // A descriptor can be closed while we look.
+        if let Ok(target) = fs::read_link(format!("{dir}/{fd}")) {
+            found.push((fd, target.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Identity of a namespace (`net`, `pid`, `user`, …) of a process.
+pub fn namespace(pid: i32, kind: &str) -> io::Result<String> {
+    Ok(fs::read_link(format!("/proc/{pid}/ns/{kind}"))?
+        .to_string_lossy()
+        .into_owned())
+}
+
+fn numbers(dir: &str) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        if let Some(number) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
+            found.push(number);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps_are_parsed() {
+        let map = parse_mapping("7f00-8000 r-xp 00001000 08:01 12345                     /a b/c d")
+            .unwrap();
+        assert_eq!(
+            (map.start, map.end, map.offset, map.inode),
+            (0x7f00, 0x8000, 0x1000, 12345)
+        );
+        assert_eq!(
+            (map.read, map.write, map.exec, map.shared),
+            (true, false, true, false)
+        );
+        assert_eq!(
+            (map.dev, map.name.as_str()),
+            (libc::makedev(8, 1), "/a b/c d")
+        );
+        assert_eq!(
+            parse_mapping("1000-2000 ---s 00000000 00:00 0")
+                .unwrap()
+                .name,
+            ""
+        );
+        assert!(parse_mapping("junk").is_none());
+    }
+
+    #[test]
+    fn names_may_hold_anything() {
+        let fields: Vec<String> = (4..=52).map(|n| n.to_string()).collect();
+        let stat = parse_stat(&format!("1 (a) (b c) S {}", fields.join(" "))).unwrap();
+        assert_eq!(stat.comm, "a) (b c");
+        assert_eq!(
+            (stat.state, stat.ppid, stat.start_code, stat.env_end),
+            (b'S', 4, 26, 51)
+        );
+    }
+
+    #[test]
+    fn this_process_is_seen() {
+        let pid = std::process::id() as i32;
+        assert!(maps(pid).unwrap().iter().any(|map| map.name == "[vdso]"));
+        assert!(stat(pid).unwrap().start_stack > 0);
+        assert_eq!(status(pid).unwrap().ns_pids.last(), Some(&pid));
+        assert!(fds(pid).unwrap().iter().any(|(fd, _)| *fd == 1));
+        assert!(timers(pid).unwrap().is_empty());
+        assert!(namespace(pid, "net").unwrap().starts_with("net:["));
+    }
+
+    #[test]
+    fn timers_are_listed() {
+        let text = "ID: 3\nsignal: 14/0\nnotify: signal/pid.1\nClockID: -6\nID: 4\nClockID: 1\n";
+        assert_eq!(
+            parse_timers(text),
+            [Timer { id: 3, clock: -6 }, Timer { id: 4, clock: 1 }]
+        );
+    }
+}

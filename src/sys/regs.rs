@@ -1,0 +1,165 @@
+//! The general registers of a thread.
+
+macro_rules! regs {
+    ($($name:ident)*) => {
+        /// `user_regs_struct`: 27 words in the kernel's order.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Regs { $(pub $name: u64),* }
+
+        impl Regs {
+            /// The registers as words, in the kernel's order.
+            pub fn to_array(self) -> [u64; REGS] {
+                [$(self.$name),*]
+            }
+
+            /// From words in the kernel's order.
+            pub fn from_array([$($name),*]: [u64; REGS]) -> Regs {
+                Regs { $($name),* }
+            }
+        }
+    };
+}
+
+/// Number of words in [`Regs`].
+pub const REGS: usize = 27;
+
+regs! {
+    r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs
+}
+
+/// Results with which a call asks to be repeated: `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`.
+const REPEAT: [i64; 3] = [-512, -513, -514];
+/// `ERESTART_RESTARTBLOCK`: the call is to be continued by `restart_syscall`.
+const REPEAT_BLOCK: i64 = -516;
+/// Length of a `syscall` instruction.
+const SYSCALL_LEN: u64 = 2;
+/// `orig_rax` of a thread that is not in a call.
+pub const NO_CALL: u64 = u64::MAX;
+
+/// What a thread that was stopped inside a call will do when it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// It is not in a call, or the call has its result.
+    No,
+    /// The call is made again.
+    Repeat { nr: u64 },
+    /// The call is continued from the kernel's restart block of that thread.
+    Block { nr: u64 },
+}
+
+impl Regs {
+    /// The six arguments of a call, in order.
+    pub fn args(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// These registers set up to make a call with the `syscall` instruction at `gadget`.
+    pub fn with_call(mut self, gadget: u64, nr: u64, args: [u64; 6]) -> Regs {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9] = args;
+        Regs {
+            rax: nr,
+            orig_rax: NO_CALL,
+            rip: gadget,
+            ..self
+        }
+    }
+
+    /// What the kernel would do with an interrupted call when no handler runs.
+    pub fn interrupted(&self) -> Interrupted {
+        let result = self.rax as i64;
+        let nr = self.orig_rax;
+        if (nr as i64) < 0 {
+            Interrupted::No
+        } else if REPEAT.contains(&result) {
+            Interrupted::Repeat { nr }
+        } else if result == REPEAT_BLOCK {
+            Interrupted::Block { nr }
+        } else {
+            Interrupted::No
+        }
+    }
+
+    /// The registers from which a thread makes call `nr` (again): in front of the `syscall` instruction that it was in.
+    pub fn repeating(&self, nr: u64) -> Regs {
+        Regs {
+            rax: nr,
+            rip: self.rip.wrapping_sub(SYSCALL_LEN),
+            orig_rax: NO_CALL,
+            ..*self
+        }
+    }
+
+    /// What the kernel would make of an interrupted call, done by hand: needed when the thread goes on from another stop than
+    /// the one in which the call was interrupted.
+    pub fn restarted(&self) -> Regs {
+        match self.interrupted() {
+            Interrupted::No => Regs {
+                orig_rax: NO_CALL,
+                ..*self
+            },
+            Interrupted::Repeat { nr } => self.repeating(nr),
+            Interrupted::Block { .. } => self.repeating(libc::SYS_restart_syscall as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_in_the_kernels_order() {
+        let regs = Regs {
+            r15: 1,
+            orig_rax: 2,
+            gs: 3,
+            ..Regs::default()
+        };
+        let words = regs.to_array();
+        assert_eq!((words[0], words[15], words[26]), (1, 2, 3));
+        assert_eq!(Regs::from_array(words), regs);
+    }
+
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let regs = Regs {
+            rax: -512i64 as u64,
+            orig_rax: 7,
+            rip: 100,
+            ..Regs::default()
+        };
+        assert_eq!(
+            regs.restarted(),
+            Regs {
+                rax: 7,
+                rip: 98,
+                orig_rax: NO_CALL,
+                ..Regs::default()
+            }
+        );
+        let block = Regs {
+            rax: -516i64 as u64,
+            ..regs
+        };
+        assert_eq!(block.interrupted(), Interrupted::Block { nr: 7 });
+        assert_eq!(block.restarted().rax, 219);
+    }
+
+    #[test]
+    fn a_finished_call_keeps_its_result() {
+        let regs = Regs {
+            rax: -4i64 as u64,
+            orig_rax: 0,
+            rip: 100,
+            ..Regs::default()
+        };
+        assert_eq!(
+            regs.restarted(),
+            Regs {
+                orig_rax: NO_CALL,
+                ..regs
+            }
+        );
+    }
+}
