@@ -197,7 +197,7 @@ mod tests {
         let task = injector.finish().unwrap();
         assert_eq!(task.regs().unwrap(), before.restarted());
         assert_eq!(task.sigmask().unwrap() & 1, 0);
-        let Now::Stopped(task, status) = task.cont(0).unwrap().wait().unwrap() else {
+        let Now::Stopped(_, status) = task.cont(0).unwrap().wait().unwrap() else {
             panic!("it ended")
         };
         assert_eq!(status, Status::SignalStop(libc::SIGSTOP));

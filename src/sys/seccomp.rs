@@ -173,9 +173,8 @@ pub fn install(program: &[u8]) -> io::Result<Listener> {
         )
     })?;
     // SAFETY: the kernel has just given us this descriptor.
-    Ok(Listener {
-        fd: unsafe { OwnedFd::from_raw_fd(fd as RawFd) },
-    })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    Ok(Listener { fd })
 }
 
 /// `sock_fprog` as a process needs it that has `program` at `addr`.
