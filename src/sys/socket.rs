@@ -4,6 +4,9 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::time::{Duration, Instant};
 
 use super::unix::check;
 
@@ -216,14 +219,30 @@ pub fn connect_from(own: SocketAddrV4, to: SocketAddrV4) -> io::Result<TcpStream
 /// # Errors
 ///
 /// Those of `poll`, except interruption.
-pub fn wait_writable(socket: &impl AsRawFd, timeout: std::time::Duration) -> io::Result<bool> {
+pub fn wait_writable(socket: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
+    wait(socket.as_raw_fd(), libc::POLLOUT, timeout)
+}
+
+/// Waits until `socket` has bytes or connections (or is broken, or at its end); false when nothing comes within `timeout`.
+///
+/// # Errors
+///
+/// Those of `poll`, except interruption.
+pub fn wait_readable(socket: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
+    wait(socket.as_raw_fd(), libc::POLLIN, timeout)
+}
+
+fn wait(fd: RawFd, events: i16, timeout: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + timeout;
     let mut entry = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLOUT,
+        fd,
+        events,
         revents: 0,
     };
-    let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, so that the last wait is not a busy one.
+        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
         // SAFETY: one live entry, as its count says.
         match check(unsafe { libc::poll(&raw mut entry, 1, ms) }) {
             Ok(n) => return Ok(n > 0),
@@ -231,6 +250,42 @@ pub fn wait_writable(socket: &impl AsRawFd, timeout: std::time::Duration) -> io:
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Unix sockets with a name that is no file: gone with their last descriptor, seen in this network namespace only.
+pub struct AbstractListener(UnixListener);
+
+impl AbstractListener {
+    /// Takes the name.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when it is taken.
+    pub fn bind(name: &str) -> io::Result<AbstractListener> {
+        let address = SocketAddr::from_abstract_name(name)?;
+        Ok(AbstractListener(UnixListener::bind_addr(&address)?))
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when nobody connects within `timeout`.
+    pub fn accept(&self, timeout: Duration) -> io::Result<OwnedFd> {
+        if !wait_readable(&self.0, timeout)? {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody connected"));
+        }
+        Ok(self.0.accept()?.0.into())
+    }
+}
+
+/// The process that connected to a Unix socket.
+///
+/// # Errors
+///
+/// As [`peer`].
+pub fn peer_pid(socket: &impl AsRawFd) -> io::Result<i32> {
+    peer(socket).map(|peer| peer.pid)
 }
 
 #[cfg(test)]

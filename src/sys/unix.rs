@@ -11,6 +11,8 @@ pub use libc::{
     SIGTTIN, SIGTTOU,
 };
 
+pub use super::socket::{AbstractListener, peer_pid};
+
 /// Turns the -1 of a call into its error.
 pub(super) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
     if value == -1 {

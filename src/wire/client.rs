@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,8 +14,21 @@ use super::frame::{self, FrameBuffer};
 use crate::config::Paths;
 use crate::sys::socket;
 
+/// How long mosd may take to connect to another node, its own time-outs included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What mosd tells those who register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// This node.
+    pub address: Ipv4Addr,
+    /// The TCP port of all nodes.
+    pub port: u16,
+}
+
 /// A connection to the mosd of this node.
 pub struct Client {
+    paths: Paths,
     stream: UnixStream,
     buffer: FrameBuffer,
     /// Descriptors that came, for the frames that say that one is attached, in order.
@@ -42,16 +56,85 @@ impl Client {
             };
             io::Error::new(error.kind(), what)
         })?;
-        Ok(Client::from_stream(stream))
+        Ok(Client::from_stream(stream, paths.clone()))
     }
 
-    /// Uses a stream that is connected to a mosd already.
-    pub fn from_stream(stream: UnixStream) -> Client {
+    /// Uses a stream that is connected to the mosd of `paths` already.
+    fn from_stream(stream: UnixStream, paths: Paths) -> Client {
         Client {
+            paths,
             stream,
             buffer: FrameBuffer::new(frame::LIMIT),
             fds: VecDeque::new(),
         }
+    }
+
+    /// Says who this process is (`ToMosd::Warden`, `Host` or `Mover`).
+    ///
+    /// # Errors
+    ///
+    /// mosd's words when it does not want us, or those of `ask`.
+    pub fn register(&mut self, who: &ToMosd) -> io::Result<Welcome> {
+        match self.ask(who)? {
+            FromMosd::Welcome { address, port } => Ok(Welcome { address, port }),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "mosd gave no welcome",
+            )),
+        }
+    }
+
+    /// Connects anew to the same node's mosd, which was restarted, and registers there. Blocking, whatever it was before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`] and [`Client::register`]; then the old connection stays.
+    pub fn reconnect(&mut self, who: &ToMosd) -> io::Result<()> {
+        let mut client = Client::connect(&self.paths)?;
+        client.register(who)?;
+        *self = client;
+        Ok(())
+    }
+
+    /// An authenticated connection to another node, opened by mosd: the caller's `node::Opening` comes next. Uses a control
+    /// connection of its own, so that no message for this one is passed over.
+    ///
+    /// # Errors
+    ///
+    /// mosd's words why that node cannot be reached, or `TimedOut`.
+    pub fn connect_node(&self, node: Ipv4Addr) -> io::Result<TcpStream> {
+        let mut client = Client::connect(&self.paths)?;
+        client.send(&ToMosd::Connect { id: 0, node })?;
+        client.wait_readable(CONNECT_TIMEOUT)?;
+        match client.recv()? {
+            (FromMosd::Connected { error: None, .. }, Some(fd)) => Ok(TcpStream::from(fd)),
+            (
+                FromMosd::Connected {
+                    error: Some(why), ..
+                }
+                | FromMosd::Error(why),
+                _,
+            ) => Err(io::Error::other(why)),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "mosd did not connect",
+            )),
+        }
+    }
+
+    /// Waits until there is something to receive (or the end of the connection).
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when there is nothing within `timeout`.
+    pub fn wait_readable(&self, timeout: Duration) -> io::Result<()> {
+        if self.buffer.lacking()? == 0 || socket::wait_readable(&self.stream, timeout)? {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "mosd does not answer",
+        ))
     }
 
     /// Makes [`Client::try_recv`] useful (and `recv` fail with `WouldBlock`).
@@ -232,7 +315,7 @@ mod tests {
     #[test]
     fn messages_and_descriptors_keep_together() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut client = Client::from_stream(ours);
+        let mut client = Client::from_stream(ours, Paths::under("/nonexistent"));
         let (kept, sent) = UnixStream::pair().unwrap();
         let plain = frame::to_frame(&FromMosd::Result(Outcome::Done));
         let mut with = frame::to_frame(&FromMosd::Channel { token: "t".into() });

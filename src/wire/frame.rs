@@ -104,6 +104,44 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Reads once from `stream` and adds what came; false at its end. Nothing to read yet is no error.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn fill(&mut self, stream: &mut impl Read) -> io::Result<bool> {
+        let mut bytes = [0; 16 << 10];
+        match stream.read(&mut bytes) {
+            Ok(0) => Ok(false),
+            Ok(n) => {
+                self.feed(&bytes[..n]);
+                Ok(true)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next value, if it has come whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameBuffer::take`], or when the frame is not a `T`.
+    #[expect(clippy::should_implement_trait, reason = "the type of each value is the caller's to say")]
+    pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        match self.take()? {
+            Some(frame) => Ok(Some(codec::decode(&frame.payload)?)),
+            None => Ok(None),
+        }
+    }
+
     /// How many bytes the frame that has begun still lacks (its header first): reading no more than that leaves what
     /// follows the frame to others.
     ///
