@@ -1,0 +1,125 @@
+//! What to do with an answer: which of its bytes go where in the guest.
+
+use super::errno;
+use super::memory::GuestMemory;
+
+/// When an output is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The call succeeded.
+    Success,
+    /// Whatever the result.
+    Always,
+    /// The result is greater than this.
+    Above(i64),
+}
+
+impl When {
+    fn holds(self, value: i64) -> bool {
+        match self {
+            When::Success => value >= 0,
+            When::Always => true,
+            When::Above(floor) => value > floor,
+        }
+    }
+}
+
+/// How many bytes of an output are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    All,
+    /// The result times this.
+    Result(u64),
+    /// A word of 4 or 8 bytes in the answer, at this offset.
+    At {
+        offset: usize,
+        width: usize,
+    },
+}
+
+/// One output: bytes of the answer and where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// Offset in the answer.
+    pub from: usize,
+    /// Address in the guest.
+    pub to: u64,
+    /// Most bytes.
+    pub max: u64,
+    pub count: Count,
+    /// Bytes of the count that lie before this output (in an earlier segment).
+    pub skip: u64,
+    pub when: When,
+    /// A fault is not worth an error (the bytes may be what the guest has already).
+    pub lenient: bool,
+}
+
+/// Unpacks the answer of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unpack {
+    pub(super) copies: Vec<Copy>,
+    /// Number of a descriptor to leave out of a list of directory entries.
+    pub(super) hide: Option<i32>,
+    /// Offset of a word in the answer that becomes the value of a successful call.
+    pub(super) value_at: Option<usize>,
+}
+
+impl Unpack {
+    /// Writes the outputs to the guest and returns the value that the guest is to get: `value`, or `-EFAULT` when an output
+    /// could not be stored, or fewer bytes when some of a stream could not; `-EIO` when the answer is too short.
+    pub fn finish(&self, mem: &dyn GuestMemory, value: i64, out: &[u8]) -> i64 {
+        let hidden;
+        let (value, out) = match self.hide {
+            Some(fd) if value > 0 => {
+                hidden = super::shapes::dents::without(&out[..out.len().min(value as usize)], fd);
+                (hidden.len() as i64, &hidden[..])
+            }
+            _ => (value, out),
+        };
+        for copy in &self.copies {
+            if !copy.when.holds(value) {
+                continue;
+            }
+            let Some(len) = copy.len(value, out) else {
+                return -errno::EIO;
+            };
+            let Some(data) = out.get(copy.from..copy.from + len) else {
+                return -errno::EIO;
+            };
+            if data.is_empty() || mem.write(copy.to, data).is_ok() || copy.lenient {
+                continue;
+            }
+            // A stream that breaks off in its middle gives what came before.
+            let partial = copy.count == Count::Result(1) && copy.skip > 0;
+            return if partial {
+                copy.skip as i64
+            } else {
+                -errno::EFAULT
+            };
+        }
+        if value >= 0
+            && let Some(at) = self.value_at
+        {
+            return out
+                .get(at..at + 8)
+                .map_or(-errno::EIO, |word| super::memory::word64(word, 0) as i64);
+        }
+        value
+    }
+}
+
+impl Copy {
+    fn len(&self, value: i64, out: &[u8]) -> Option<usize> {
+        let counted = match self.count {
+            Count::All => self.skip.saturating_add(self.max),
+            Count::Result(unit) => (value.max(0) as u64).saturating_mul(unit),
+            Count::At { offset, width } => {
+                let bytes = out.get(offset..offset + width)?;
+                let mut word = [0; 8];
+                word[..width].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            }
+        };
+        Some(counted.saturating_sub(self.skip).min(self.max) as usize)
+    }
+}
