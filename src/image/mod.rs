@@ -1,5 +1,11 @@
 //! A stopped process as data: what capture makes, what restore builds, what a migration sends and a checkpoint writes.
 
+pub mod areas;
+pub mod capture;
+pub mod check;
+pub mod pages;
+pub mod vdso;
+
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};

@@ -21,6 +21,9 @@ pub fn from_raw(value: u64) -> io::Result<u64> {
     }
 }
 
+/// `errno` of an address that is not there.
+pub const EFAULT: i32 = libc::EFAULT;
+
 /// Whether an error says that the process has ended: it will be (or was) reported by `wait`.
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ECHILD))

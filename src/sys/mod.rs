@@ -4,6 +4,8 @@ pub mod cpu;
 pub mod errno;
 pub mod inject;
 pub mod mem;
+pub mod namespace;
+pub mod pagemap;
 pub mod process;
 pub mod procfs;
 pub mod ptrace;

@@ -1,0 +1,98 @@
+//! The areas of a process's memory.
+
+use std::io;
+
+use crate::image::{Area, FileArea, Kind};
+use crate::sys::procfs::{self, Mapping};
+
+const PROT_READ: u32 = 1;
+const PROT_WRITE: u32 = 2;
+const PROT_EXEC: u32 = 4;
+
+/// All areas of a process, ascending. The stub's range is not told from others here.
+pub fn areas(pid: i32) -> io::Result<Vec<Area>> {
+    Ok(procfs::maps(pid)?.into_iter().map(area).collect())
+}
+
+/// All areas of a guest: those that the kernel cannot name (a copied vDSO) are named as in the image that it was built from.
+pub fn of_guest(pid: i32, built_from: &[Area]) -> io::Result<Vec<Area>> {
+    let mut areas = areas(pid)?;
+    for area in &mut areas {
+        let named = built_from
+            .iter()
+            .find(|known| known.start <= area.start && area.end <= known.end);
+        if let (Kind::Normal, Some(known)) = (area.kind, named)
+            && matches!(known.kind, Kind::Vdso | Kind::Vvar)
+        {
+            area.kind = known.kind;
+        }
+    }
+    Ok(areas)
+}
+
+fn area(map: Mapping) -> Area {
+    let bit = |set: bool, value: u32| if set { value } else { 0 };
+    let kind = kind(&map.name);
+    let backed = map.inode != 0 || map.name.starts_with('/');
+    Area {
+        start: map.start,
+        end: map.end,
+        prot: bit(map.read, PROT_READ) | bit(map.write, PROT_WRITE) | bit(map.exec, PROT_EXEC),
+        kind,
+        shared: map.shared,
+        file: backed.then_some(FileArea {
+            path: map.name,
+            offset: map.offset,
+            dev: map.dev,
+            inode: map.inode,
+        }),
+    }
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "[heap]" => Kind::Heap,
+        "[stack]" => Kind::Stack,
+        "[vdso]" => Kind::Vdso,
+        "[vsyscall]" => Kind::Vsyscall,
+        _ if name.starts_with("[vvar") => Kind::Vvar,
+        _ => Kind::Normal,
+    }
+}
+
+impl Area {
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.start >= self.end
+    }
+
+    /// Whether it is the program's own: neither the kernel's nor ours.
+    pub fn is_program(&self) -> bool {
+        matches!(self.kind, Kind::Normal | Kind::Heap | Kind::Stack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_areas_have_their_kinds() {
+        let areas = areas(std::process::id() as i32).unwrap();
+        for kind in [Kind::Stack, Kind::Vdso, Kind::Vvar] {
+            assert!(areas.iter().any(|area| area.kind == kind), "{kind:?}");
+        }
+        let local = 0u8;
+        let here = &raw const local as u64;
+        let mine = areas
+            .iter()
+            .find(|area| (area.start..area.end).contains(&here))
+            .unwrap();
+        assert_eq!(mine.prot & 3, 3);
+        assert!(areas.iter().any(|area| area.file.is_some()));
+    }
+}

@@ -1,0 +1,177 @@
+//! May this process move now? If not, why, in words.
+
+use crate::image::{Area, Kind};
+use crate::sys::process;
+use crate::sys::procfs;
+
+/// Addresses from here on exist only with five levels of page tables.
+const HIGHEST: u64 = 1 << 47;
+const PROT_WRITE: u32 = 2;
+/// Clocks that count CPU time: of the process, of the thread. Those of others are negative.
+const CPU_CLOCKS: [i32; 2] = [2, 3];
+/// Descriptors whose memory or kernel state cannot be reached from elsewhere.
+const NATIVE_ONLY: [(&str, &str); 4] = [
+    ("anon_inode:[io_uring]", "it uses io_uring"),
+    ("anon_inode:[userfaultfd]", "it uses userfaultfd"),
+    ("anon_inode:[perf_event]", "it uses performance counters"),
+    ("anon_inode:kvm", "it runs virtual machines"),
+];
+
+/// Why a process at home cannot move now, `None` when nothing is in the way. `expected_filters`: number of seccomp filters that its
+/// tree has from `mosrun` (and from what `mosrun` itself was under).
+pub fn why_not(pid: i32, areas: &[Area], expected_filters: u32) -> Option<String> {
+    memory(areas)
+        .or_else(|| state(pid, expected_filters))
+        .or_else(|| shared_memory(pid))
+        .or_else(|| timers(pid))
+        .or_else(|| descriptors(pid))
+        .or_else(|| network(pid))
+}
+
+fn memory(areas: &[Area]) -> Option<String> {
+    let Some(vdso) = areas.iter().find(|area| area.kind == Kind::Vdso) else {
+        return Some("it has no vDSO to make a system call from".to_owned());
+    };
+    if vdso.end <= 1 << 32 {
+        return Some("it is a 32-bit program".to_owned());
+    }
+    areas.iter().find_map(area)
+}
+
+fn area(area: &Area) -> Option<String> {
+    if area.kind != Kind::Vsyscall && area.end > HIGHEST {
+        return Some("it uses addresses above 128 TiB".to_owned());
+    }
+    let path = area.file.as_ref().map_or("", |file| file.path.as_str());
+    if path.starts_with("/anon_hugepage") {
+        return Some("it uses huge pages".to_owned());
+    }
+    if !area.shared {
+        let device = path.starts_with("/dev/")
+            && !path.starts_with("/dev/zero")
+            && !path.starts_with("/dev/shm/");
+        return device.then(|| format!("it maps a device: {path}"));
+    }
+    if path.starts_with("/SYSV") {
+        return Some("it has System V shared memory".to_owned());
+    }
+    if path.is_empty() || path.starts_with("/dev/zero") || path.starts_with("/memfd:") {
+        return Some("it has shared memory".to_owned());
+    }
+    if area.prot & PROT_WRITE != 0 || path.starts_with("/dev/") {
+        return Some(format!("it shares memory: {path}"));
+    }
+    None
+}
+
+fn state(pid: i32, expected_filters: u32) -> Option<String> {
+    let ended = || Some("it ended".to_owned());
+    let Ok(status) = procfs::status(pid) else {
+        return ended();
+    };
+    let Ok(stat) = procfs::stat(pid) else {
+        return ended();
+    };
+    if status.threads > 1 {
+        return Some("threads".to_owned());
+    }
+    // Whoever asks may be its tracer for the moment.
+    if status.tracer != 0 && status.tracer != process::pid() {
+        return Some(format!("it is being traced by process {}", status.tracer));
+    }
+    if status.filters > expected_filters {
+        return Some("it has a system call filter of its own".to_owned());
+    }
+    match stat.state {
+        b'T' => Some("it is stopped".to_owned()),
+        b'Z' | b'X' => ended(),
+        _ => None,
+    }
+}
+
+/// Between `vfork` and `exec` parent and child share their memory.
+fn shared_memory(pid: i32) -> Option<String> {
+    let parent = procfs::stat(pid).map_or(0, |stat| stat.ppid);
+    if parent > 0 && process::same_memory(pid, parent) == Some(true) {
+        return Some("it shares memory with its parent (vfork)".to_owned());
+    }
+    let children = procfs::children(pid).unwrap_or_default();
+    let shares = |child: &i32| process::same_memory(pid, *child) == Some(true);
+    children
+        .iter()
+        .any(shares)
+        .then(|| "it shares memory with a child (vfork)".to_owned())
+}
+
+fn timers(pid: i32) -> Option<String> {
+    let timers = procfs::timers(pid).unwrap_or_default();
+    let counts = |timer: &procfs::Timer| timer.clock < 0 || CPU_CLOCKS.contains(&timer.clock);
+    timers
+        .iter()
+        .any(counts)
+        .then(|| "it has a timer that counts its CPU time".to_owned())
+}
+
+fn descriptors(pid: i32) -> Option<String> {
+    let fds = procfs::fds(pid).unwrap_or_default();
+    fds.iter().find_map(|(_, target)| {
+        let native = NATIVE_ONLY
+            .iter()
+            .find(|(name, _)| target.starts_with(name));
+        native.map(|(_, why)| (*why).to_owned())
+    })
+}
+
+/// Its deputy could not reach other nodes.
+fn network(pid: i32) -> Option<String> {
+    let (its, ours) = (
+        procfs::namespace(pid, "net").ok()?,
+        procfs::namespace(process::pid(), "net").ok()?,
+    );
+    (its != ours).then(|| "it is in another network namespace".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{FileArea, areas};
+
+    #[test]
+    fn a_threaded_process_says_so() {
+        let pid = process::pid();
+        let areas = areas::areas(pid).unwrap();
+        assert_eq!(why_not(pid, &areas, 100).as_deref(), Some("threads"));
+        assert!(shared_memory(pid).is_none() && timers(pid).is_none() && network(pid).is_none());
+    }
+
+    #[test]
+    fn shared_areas_are_named() {
+        let file = |path: &str| FileArea {
+            path: path.into(),
+            ..FileArea::default()
+        };
+        let shared = |path, prot| Area {
+            shared: true,
+            prot,
+            file: Some(file(path)),
+            ..Area::default()
+        };
+        assert_eq!(
+            area(&shared("/a/b", 3)).as_deref(),
+            Some("it shares memory: /a/b")
+        );
+        assert_eq!(area(&shared("/a/b", 1)), None);
+        assert!(
+            area(&shared("/SYSV00000000 (deleted)", 1))
+                .unwrap()
+                .contains("System V")
+        );
+        assert!(area(&shared("/dev/zero (deleted)", 3)).is_some());
+        let high = Area {
+            start: HIGHEST,
+            end: HIGHEST + 1,
+            ..Area::default()
+        };
+        assert!(area(&high).is_some());
+    }
+}
