@@ -120,24 +120,31 @@ pub(super) fn pack_args(pack: &mut Pack, args: &[Arg]) {
             Arg::Fd => pack.fd(at),
             Arg::Path => drop(pack.arg_str(at, PAGE as usize)),
             Arg::Str(max) => drop(pack.arg_str(at, max as usize)),
-            Arg::In(size) => drop(size_of(pack, size, at).map(|len| pack.arg_in(at, len))),
-            Arg::Out(size) => {
-                drop(size_of(pack, size, at).map(|len| out(pack, at, len, When::Success)))
-            }
-            Arg::Got(size) => {
-                drop(size_of(pack, size, at).map(|len| out(pack, at, len, When::Above(0))))
-            }
-            Arg::InOut(size) => {
-                drop(size_of(pack, size, at).map(|len| pack.arg_in_out(at, len, When::Success)))
-            }
-            Arg::Both(size) => {
-                drop(size_of(pack, size, at).map(|len| pack.arg_in_out(at, len, When::Always)))
+            Arg::In(size)
+            | Arg::Out(size)
+            | Arg::Got(size)
+            | Arg::InOut(size)
+            | Arg::Both(size) => {
+                if let Some(len) = size_of(pack, size, at) {
+                    fixed(pack, at, *arg, len);
+                }
             }
             Arg::Stream(size) => stream(pack, at, size),
             Arg::Units(count, unit, most) => units(pack, at, count as usize, (unit, most)),
             Arg::AddrIn(len) => addr_in(pack, at, len as usize),
             Arg::AddrOut(len) => addr_out(pack, at, len as usize),
         }
+    }
+}
+
+/// An argument that points to `len` bytes.
+fn fixed(pack: &mut Pack, at: usize, arg: Arg, len: u64) {
+    match arg {
+        Arg::In(_) => drop(pack.arg_in(at, len)),
+        Arg::Out(_) => out(pack, at, len, When::Success),
+        Arg::Got(_) => out(pack, at, len, When::Above(0)),
+        Arg::Both(_) => drop(pack.arg_in_out(at, len, When::Always)),
+        _ => drop(pack.arg_in_out(at, len, When::Success)),
     }
 }
 
