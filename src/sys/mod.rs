@@ -14,4 +14,6 @@ pub mod seccomp;
 pub mod socket;
 pub mod spawn;
 pub mod status;
+#[cfg(test)]
+pub mod trial;
 pub mod unix;

@@ -35,6 +35,8 @@ mod row;
 mod shape;
 mod shapes;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 mod unpack;
 

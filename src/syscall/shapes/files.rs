@@ -49,7 +49,8 @@ pub fn handle(mut pack: Pack) -> Plan {
     if let Some(len) = handle {
         pack.arg_in_out(2, len, When::Always);
     }
-    pack.arg_out(3, mount_id, When::Success);
+    // Told also when the handle had no room.
+    pack.arg_in_out(3, mount_id, When::Always);
     pack.finish()
 }
 
