@@ -1,3 +1,136 @@
 //! The multi-call binary: acts by `argv[0]`, or by its first argument when called as `mos`.
 
-fn main() {}
+mod at;
+mod common;
+mod install;
+mod mosd;
+mod playground;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Command;
+
+/// One command.
+struct Applet {
+    name: &'static str,
+    command: fn() -> Command,
+    /// Given all arguments, the name first; gives the exit status.
+    run: fn(&[OsString]) -> i32,
+}
+
+/// All commands, in the order in which they are listed.
+const APPLETS: &[Applet] = &[
+    Applet {
+        name: "mosd",
+        command: mosd::command,
+        run: mosd::run,
+    },
+    Applet {
+        name: "playground",
+        command: playground::command,
+        run: playground::run,
+    },
+    Applet {
+        name: "at",
+        command: at::command,
+        run: at::run,
+    },
+];
+
+fn main() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    std::process::exit(dispatch(&args));
+}
+
+/// Finds the applet that is meant and runs it.
+fn dispatch(args: &[OsString]) -> i32 {
+    let called = args
+        .first()
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    if called != "mos"
+        && let Some(applet) = APPLETS.iter().find(|applet| applet.name == called)
+    {
+        return (applet.run)(args);
+    }
+    let Some(word) = args.get(1).map(|word| word.to_string_lossy()) else {
+        list();
+        return 0;
+    };
+    match &*word {
+        "--install" => install::run(&args[1..]),
+        "--help" | "-h" | "help" => {
+            list();
+            0
+        }
+        "--version" | "-V" => {
+            println!("mos {}", env!("CARGO_PKG_VERSION"));
+            0
+        }
+        _ => match find(&word) {
+            Some(applet) => (applet.run)(&args[1..]),
+            None => {
+                eprintln!("mos: there is no command \"{word}\" (\"mos\" lists all)");
+                2
+            }
+        },
+    }
+}
+
+/// The applet of this name, with or without its "mos".
+fn find(word: &str) -> Option<&'static Applet> {
+    APPLETS
+        .iter()
+        .find(|applet| applet.name == word || applet.name.strip_prefix("mos") == Some(word))
+}
+
+fn list() {
+    println!(
+        "mos {}: running processes move between the nodes of a cluster",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!();
+    println!(
+        "Each command is called by its own name or as \"mos NAME\" (\"mos run\" is \"mosrun\"):"
+    );
+    for applet in APPLETS {
+        let about = (applet.command)()
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        println!("  {:<12} {about}", applet.name);
+    }
+    println!();
+    println!("mos --install [DIR] makes links for all of them, in DIR or beside this program.");
+    println!("A first try, without any set-up: mos playground");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_line_is_sound() {
+        for applet in APPLETS {
+            let command = (applet.command)();
+            assert_eq!(command.get_name(), applet.name);
+            assert!(
+                command.get_about().is_some(),
+                "{} has no description",
+                applet.name
+            );
+            command.debug_assert();
+        }
+    }
+
+    #[test]
+    fn names_work_with_and_without_mos() {
+        assert_eq!(find("d").map(|applet| applet.name), Some("mosd"));
+        assert_eq!(find("mosd").map(|applet| applet.name), Some("mosd"));
+        assert_eq!(find("at").map(|applet| applet.name), Some("at"));
+        assert!(find("").is_none());
+    }
+}

@@ -1,0 +1,3 @@
+//! Parts of a `mio` loop: framed local connections with descriptors and bounded queues.
+
+pub mod local;

@@ -1,0 +1,83 @@
+//! mosd: one for each node. It accepts the connections of other nodes, authenticates them, and hands each to the local process
+//! it is for; it knows which nodes are alive; and it answers the tools of this node. All in one loop, and nothing that it
+//! could not learn again: wardens and hosts register anew with a mosd that was restarted.
+
+mod beats;
+mod channels;
+mod clients;
+mod daemon;
+mod incoming;
+mod outgoing;
+mod peers;
+mod questions;
+mod server;
+
+use std::io::Write;
+
+use crate::config::{Config, Paths};
+use daemon::Side;
+use server::Server;
+
+/// How mosd is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub paths: Paths,
+    /// Stay in the foreground and log to standard error.
+    pub foreground: bool,
+}
+
+/// Runs mosd until it is told to end (SIGTERM), or, in the background, starts it.
+///
+/// # Errors
+///
+/// In words: what is wrong and what to do.
+pub fn run(options: &Options) -> Result<(), String> {
+    let config = Config::read(&options.paths).map_err(|error| error.to_string())?;
+    if options.foreground {
+        log_to_stderr();
+        let lock = daemon::lock(&options.paths)?;
+        let mut server = Server::new(config)?;
+        server.serve(lock)
+    } else {
+        // The lock belongs to whoever has the file open: the daemon inherits it.
+        let lock = daemon::lock(&options.paths)?;
+        match daemon::background(&options.paths)? {
+            Side::Starter(None) => Ok(()),
+            Side::Starter(Some(error)) => Err(error),
+            Side::Daemon(report) => {
+                log_to_stderr();
+                let started = lock
+                    .note_pid()
+                    .map_err(|error| error.to_string())
+                    .and_then(|()| Server::new(config));
+                match started {
+                    Ok(mut server) => {
+                        report.up().map_err(|error| error.to_string())?;
+                        server.serve(lock)
+                    }
+                    Err(why) => {
+                        report.failed(&why);
+                        Err(why)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let environment = env_logger::Env::new().filter_or("MOS_LOG", "info");
+    // A second logger in one process (tests) is refused, which does no harm.
+    let _ = env_logger::Builder::from_env(environment)
+        .format(|out, record| {
+            writeln!(
+                out,
+                "mosd[{}]: {}: {}",
+                std::process::id(),
+                record.level(),
+                record.args()
+            )
+        })
+        .try_init();
+}
+

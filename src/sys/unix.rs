@@ -214,6 +214,24 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Lets this process open as many files as it may.
+///
+/// # Errors
+///
+/// When the limits cannot be read or set.
+pub fn raise_file_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` outlives both calls.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit))?;
+        limit.rlim_cur = limit.rlim_max;
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)).map(|_| ())
+    }
+}
+
 /// Who this process is after [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {
@@ -309,14 +327,21 @@ pub fn clock_ticks() -> u64 {
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }
 
-/// Replaces this process by `program` (looked up in PATH); returns only with the reason why not.
-pub fn exec(program: &std::ffi::OsStr, args: &[std::ffi::OsString]) -> io::Error {
+/// Replaces this process by a program (looked up in PATH) with one variable of the environment changed; returns only with
+/// the reason why not.
+pub fn exec_with(
+    words: &[std::ffi::OsString],
+    variable: &str,
+    value: &std::ffi::OsStr,
+) -> io::Error {
     use std::os::unix::process::CommandExt;
-    let mut command = std::process::Command::new(program);
-    if let Some(name) = args.first() {
-        command.arg0(name).args(&args[1..]);
-    }
-    command.exec()
+    let Some((program, args)) = words.split_first() else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    std::process::Command::new(program)
+        .args(args)
+        .env(variable, value)
+        .exec()
 }
 
 /// Width in columns of the terminal at descriptor `fd`; `None` when it is none.

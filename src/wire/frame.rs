@@ -95,6 +95,11 @@ impl FrameBuffer {
         }
     }
 
+    /// Changes the limit, for frames whose length has not been looked at yet.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Adds what was read.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -134,7 +139,10 @@ impl FrameBuffer {
     /// # Errors
     ///
     /// As [`FrameBuffer::take`], or when the frame is not a `T`.
-    #[expect(clippy::should_implement_trait, reason = "the type of each value is the caller's to say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the type of each value is the caller's to say"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         match self.take()? {
             Some(frame) => Ok(Some(codec::decode(&frame.payload)?)),

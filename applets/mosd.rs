@@ -1,0 +1,51 @@
+//! mosd: the daemon of a node.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use mos::config::Paths;
+use mos::node::{self, Options};
+
+use crate::common::{fail, parse};
+
+pub fn command() -> Command {
+    Command::new("mosd")
+        .about("makes this machine a node of the cluster")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(
+            Arg::new("foreground")
+                .short('f')
+                .long("foreground")
+                .action(ArgAction::SetTrue)
+                .help("Stay in the foreground and write messages to standard error"),
+        )
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Use DIR/etc/mosix in place of /etc/mosix (as does MOSIX_ROOT=DIR)"),
+        )
+}
+
+pub fn run(args: &[OsString]) -> i32 {
+    let matches = match parse(command(), args) {
+        Ok(matches) => matches,
+        Err(status) => return status,
+    };
+    let paths = match matches.get_one::<PathBuf>("root") {
+        Some(root) => match std::path::absolute(root) {
+            Ok(root) => Paths::under(root),
+            Err(error) => return fail("mosd", format!("{}: {error}", root.display())),
+        },
+        None => Paths::from_env(),
+    };
+    match node::run(&Options {
+        paths,
+        foreground: matches.get_flag("foreground"),
+    }) {
+        Ok(()) => 0,
+        Err(error) => fail("mosd", error),
+    }
+}

@@ -1,0 +1,157 @@
+//! playground: a cluster on this machine alone, for as long as one command runs.
+//!
+//! Two processes see to it that nothing stays behind: the one that runs the cluster, and its parent, which only waits. Both adopt
+//! orphans, so that each knows all that was started below it; whichever dies, the other cleans up.
+
+mod cleanup;
+mod cluster;
+mod session;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use mos::sys::unix::{self, Fork, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalFd};
+
+use crate::common::{fail, parse};
+use cluster::Cluster;
+
+/// What the user asked for.
+pub struct Options {
+    pub nodes: u32,
+    pub shake_ms: Option<u64>,
+    pub keep: bool,
+    pub dir: Option<PathBuf>,
+    pub command: Vec<OsString>,
+}
+
+pub fn command() -> Command {
+    Command::new("playground")
+        .about("runs a command in a cluster on this machine alone")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(
+            Arg::new("nodes")
+                .short('n')
+                .long("nodes")
+                .value_name("NODES")
+                .default_value("3")
+                .value_parser(value_parser!(u32).range(1..=250))
+                .help("Number of nodes"),
+        )
+        .arg(
+            Arg::new("shake")
+                .long("shake")
+                .value_name("MS")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("Move every process that can move to a random node every MS milliseconds"),
+        )
+        .arg(
+            Arg::new("no-balance")
+                .long("no-balance")
+                .action(ArgAction::SetTrue)
+                .help("Move nothing but by order"),
+        )
+        .arg(
+            Arg::new("keep")
+                .long("keep")
+                .action(ArgAction::SetTrue)
+                .help("Leave the nodes' files there at the end and say where"),
+        )
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Directory for the nodes' files: a new or empty one"),
+        )
+        .arg(
+            Arg::new("command")
+                .value_name("CMD")
+                .required(true)
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString))
+                .help(
+                    "The command to run on node 1, and its arguments",
+                ),
+        )
+}
+
+fn options(matches: &ArgMatches) -> Options {
+    Options {
+        nodes: matches.get_one("nodes").copied().unwrap_or(3),
+        shake_ms: matches.get_one("shake").copied(),
+        keep: matches.get_flag("keep"),
+        dir: matches.get_one("dir").cloned(),
+        command: matches
+            .get_many("command")
+            .unwrap_or_default()
+            .cloned()
+            .collect(),
+    }
+}
+
+pub fn run(args: &[OsString]) -> i32 {
+    let matches = match parse(command(), args) {
+        Ok(matches) => matches,
+        Err(status) => return status,
+    };
+    let options = options(&matches);
+    match prepare(&options) {
+        Ok((cluster, signals)) => fork_and_run(&options, cluster, signals),
+        Err(error) => fail("playground", error),
+    }
+}
+
+fn prepare(options: &Options) -> std::io::Result<(Cluster, SignalFd)> {
+    // Keys of the terminal are for the command: it shares our process group and gets them as well.
+    let signals = SignalFd::new(&[SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
+    unix::become_subreaper()?;
+    Ok((
+        Cluster::prepare(options.nodes, options.dir.as_deref())?,
+        signals,
+    ))
+}
+
+fn fork_and_run(options: &Options, cluster: Cluster, signals: SignalFd) -> i32 {
+    let parent = std::process::id() as i32;
+    match unix::fork() {
+        Err(error) => {
+            cluster.remove();
+            fail("playground", error)
+        }
+        Ok(Fork::Child) => {
+            let ready =
+                unix::die_with_parent(parent, SIGTERM).and_then(|()| unix::become_subreaper());
+            // Descriptors for signals belong to the process that made them.
+            drop(signals);
+            let signals =
+                ready.and_then(|()| SignalFd::new(&[SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP]));
+            let status = match signals {
+                Ok(signals) => session::run(options, &cluster, signals),
+                Err(error) => fail("playground", error),
+            };
+            cleanup::kill_descendants();
+            leave(options, &cluster);
+            std::process::exit(status)
+        }
+        Ok(Fork::Parent { child }) => {
+            let status = session::watch(child, signals);
+            // Normally nothing is left to do.
+            cleanup::kill_descendants();
+            if !options.keep {
+                cluster.remove();
+            }
+            status
+        }
+    }
+}
+
+fn leave(options: &Options, cluster: &Cluster) {
+    if options.keep {
+        eprintln!("playground: files are in {}", cluster.dir().display());
+    } else {
+        cluster.remove();
+    }
+}

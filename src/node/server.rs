@@ -1,0 +1,312 @@
+//! The loop of mosd, and what it holds.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::beats::{BEAT_LEN, Beats};
+use super::channels::Channels;
+use super::clients::LocalClient;
+use super::daemon::{self, Lock};
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::questions::Questions;
+use crate::config::Config;
+use crate::event::local::Turn;
+use crate::sys::unix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SignalFd};
+use crate::wire::control::NodeInfo;
+
+/// Time between two heartbeats.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Most nodes that are told in one beat; with more in the map they take turns.
+const BEATS_AT_ONCE: usize = 256;
+
+const LISTENER: usize = 0;
+const CONTROL: usize = 1;
+const BEAT: usize = 2;
+const SIGNALS: usize = 3;
+const FIRST_FREE: usize = 16;
+
+/// All of a running mosd.
+pub struct Server {
+    pub(super) poll: Poll,
+    pub(super) config: Config,
+    pub(super) clients: HashMap<usize, LocalClient>,
+    pub(super) incoming: HashMap<usize, Incoming>,
+    pub(super) outgoing: HashMap<usize, Outgoing>,
+    pub(super) channels: Channels<TcpStream>,
+    pub(super) questions: Questions,
+    /// Clients whose last turn of reading left something unread.
+    pub(super) unread: Vec<usize>,
+    beats: Beats,
+    next_beat: Instant,
+    /// Where in the map the next round of beats begins.
+    beat_from: usize,
+    last_token: usize,
+    listener: TcpListener,
+    control: UnixListener,
+    udp: UdpSocket,
+    signals: SignalFd,
+}
+
+impl Server {
+    /// Takes the ports and the control socket; its lock must be held.
+    ///
+    /// # Errors
+    ///
+    /// In words, naming what cannot be had.
+    pub fn new(config: Config) -> Result<Server, String> {
+        let address = SocketAddr::from((config.address, config.ports.tcp));
+        let listener = TcpListener::bind(address)
+            .map_err(|error| cannot_listen("TCP", address, &config, &error))?;
+        let address = SocketAddr::from((config.address, config.ports.udp));
+        let udp = UdpSocket::bind(address)
+            .map_err(|error| cannot_listen("UDP", address, &config, &error))?;
+        let control = daemon::control_socket(&config.paths)?;
+        let prepared = || -> io::Result<(Poll, SignalFd)> {
+            unix::raise_file_limit()?;
+            Ok((
+                Poll::new()?,
+                SignalFd::new(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM])?,
+            ))
+        };
+        let (poll, signals) = prepared().map_err(|error| format!("cannot start: {error}"))?;
+        let session = unix::random_u64().max(1);
+        let mut server = Server {
+            poll,
+            beats: Beats::new(config.address, &config.secret.0, session),
+            config,
+            clients: HashMap::new(),
+            incoming: HashMap::new(),
+            outgoing: HashMap::new(),
+            channels: Channels::new(),
+            questions: Questions::default(),
+            unread: Vec::new(),
+            next_beat: Instant::now(),
+            beat_from: 0,
+            last_token: FIRST_FREE,
+            listener,
+            control,
+            udp,
+            signals,
+        };
+        server
+            .register()
+            .map_err(|error| format!("cannot start: {error}"))?;
+        Ok(server)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut self.listener, Token(LISTENER), Interest::READABLE)?;
+        registry.register(&mut self.control, Token(CONTROL), Interest::READABLE)?;
+        registry.register(&mut self.udp, Token(BEAT), Interest::READABLE)?;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&self.signals);
+        registry.register(&mut SourceFd(&fd), Token(SIGNALS), Interest::READABLE)
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    ///
+    /// Only when the kernel cannot be waited on.
+    pub fn serve(&mut self, _lock: Lock) -> Result<(), String> {
+        log::info!(
+            "node {} listens on TCP {}, UDP {}",
+            self.config.address,
+            self.config.ports.tcp,
+            self.config.ports.udp
+        );
+        let mut events = Events::with_capacity(256);
+        loop {
+            match self
+                .poll
+                .poll(&mut events, Some(self.timeout(Instant::now())))
+            {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("cannot wait for events: {error}")),
+                Ok(()) => {}
+            }
+            for event in &events {
+                match event.token().0 {
+                    SIGNALS => {
+                        if self.signalled() {
+                            let _ = std::fs::remove_file(self.config.paths.socket());
+                            return Ok(());
+                        }
+                    }
+                    LISTENER => self.accept_nodes(),
+                    CONTROL => self.accept_clients(),
+                    BEAT => self.hear(),
+                    token => self.connection_ready(token),
+                }
+            }
+            for token in std::mem::take(&mut self.unread) {
+                self.client_ready(token);
+            }
+            self.tick(Instant::now());
+        }
+    }
+
+    fn connection_ready(&mut self, token: usize) {
+        if self.clients.contains_key(&token) {
+            self.client_ready(token);
+        } else if self.incoming.contains_key(&token) {
+            self.incoming_ready(token);
+        } else if self.outgoing.contains_key(&token) {
+            self.outgoing_ready(token);
+        }
+    }
+
+    /// True when mosd is to end.
+    fn signalled(&mut self) -> bool {
+        let mut end = false;
+        while let Some(signal) = self.signals.take() {
+            match signal {
+                // Hosts that have ended.
+                SIGCHLD => while matches!(unix::reap(-1, false), Ok(Some(_))) {},
+                SIGHUP => {}
+                _ => end = true,
+            }
+        }
+        end
+    }
+
+    fn timeout(&self, now: Instant) -> Duration {
+        if !self.unread.is_empty() {
+            return Duration::ZERO;
+        }
+        let connections = self.incoming.values().map(|connection| connection.until);
+        let connections =
+            connections.chain(self.outgoing.values().map(|connection| connection.until));
+        let others = [
+            self.channels.next_deadline(),
+            self.questions.next_deadline(),
+            Some(self.next_beat),
+        ];
+        let next = connections
+            .chain(others.into_iter().flatten())
+            .min()
+            .unwrap_or(self.next_beat);
+        // Rounded up: the poll counts in milliseconds and must not end just before.
+        next.saturating_duration_since(now) + Duration::from_millis(1)
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if now >= self.next_beat {
+            self.next_beat = now + BEAT_EVERY;
+            self.beat();
+        }
+        self.channels.expire(now);
+        self.expire_connections(now);
+        self.finish_listings(now);
+    }
+
+    fn beat(&mut self) {
+        let nodes: Vec<Ipv4Addr> = {
+            let all = || {
+                self.config
+                    .map
+                    .nodes()
+                    .filter(|node| *node != self.config.address)
+            };
+            let count = all().count();
+            if count == 0 {
+                return;
+            }
+            let from = self.beat_from % count;
+            self.beat_from = from + BEATS_AT_ONCE.min(count);
+            all()
+                .chain(all())
+                .skip(from)
+                .take(BEATS_AT_ONCE.min(count))
+                .collect()
+        };
+        for node in nodes {
+            self.send_beat(node);
+        }
+    }
+
+    fn send_beat(&mut self, node: Ipv4Addr) {
+        let bytes = self.beats.beat_for(node);
+        let to = SocketAddr::V4(SocketAddrV4::new(node, self.config.ports.udp));
+        // A node that is down, or a full queue: the next beat is soon.
+        let _ = self.udp.send_to(&bytes, to);
+    }
+
+    fn hear(&mut self) {
+        let mut bytes = [0; BEAT_LEN + 1];
+        loop {
+            match self.udp.recv_from(&mut bytes) {
+                Ok((n, _)) => {
+                    if let Some(node) = self.beats.receive(&bytes[..n], Instant::now())
+                        && self.config.map.canonical(node) == Some(node)
+                    {
+                        self.send_beat(node);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Such as "connection refused", which tells of an earlier datagram.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What is known of a node.
+    pub(super) fn node_info(&self, address: Ipv4Addr) -> NodeInfo {
+        let alive = self.beats.alive(address, Instant::now());
+        NodeInfo {
+            address,
+            number: self.config.view.number(address),
+            alive,
+        }
+    }
+
+    pub(super) fn is_alive(&self, node: Ipv4Addr) -> bool {
+        self.beats.alive(node, Instant::now())
+    }
+
+    pub(super) fn accept_tcp(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.listener.accept()
+    }
+
+    pub(super) fn accept_control(&self) -> io::Result<UnixStream> {
+        self.control.accept().map(|(stream, _)| stream)
+    }
+
+    /// A token that no connection has.
+    pub(super) fn new_token(&mut self) -> usize {
+        self.last_token += 1;
+        self.last_token
+    }
+
+    /// Notes what a client's turn of reading ended with.
+    pub(super) fn after_turn(&mut self, token: usize, turn: Turn) {
+        if turn == Turn::More {
+            self.unread.push(token);
+        }
+    }
+}
+
+fn cannot_listen(what: &str, address: SocketAddr, config: &Config, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => " (does another program use it?)".to_string(),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                " (ports below 1024 need root; others can be set in {})",
+                config.paths.ports().display()
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => format!(
+            " (it is no address of this machine: see {})",
+            config.paths.mosip().display()
+        ),
+        _ => String::new(),
+    };
+    format!("cannot listen on {what} {address}: {error}{advice}")
+}
