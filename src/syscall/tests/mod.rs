@@ -3,6 +3,7 @@
 mod deputy;
 mod files;
 mod layout;
+mod loopback;
 mod messages;
 mod rows;
 mod structures;
