@@ -30,7 +30,7 @@ pub fn run(args: &[OsString]) -> i32 {
     }
 }
 
-/// Makes (or replaces) a link for each command in `dir`. What is there and no link is left alone and is an error.
+/// Makes (or replaces) a link for each command in `dir`, `mos` included unless the program is there itself. What is there and no link is left alone and is an error.
 ///
 /// # Errors
 ///
@@ -39,8 +39,9 @@ pub fn links(program: &Path, dir: &Path) -> io::Result<()> {
     let named = |path: &Path, error: io::Error| {
         io::Error::new(error.kind(), format!("{}: {error}", path.display()))
     };
-    for applet in APPLETS {
-        let link = dir.join(applet.name);
+    let own = (program != dir.join("mos")).then_some("mos");
+    for name in APPLETS.iter().map(|applet| applet.name).chain(own) {
+        let link = dir.join(name);
         match std::fs::symlink_metadata(&link) {
             Ok(meta) if meta.is_symlink() => {
                 std::fs::remove_file(&link).map_err(|error| named(&link, error))?

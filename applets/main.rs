@@ -1,10 +1,17 @@
 //! The multi-call binary: acts by `argv[0]`, or by its first argument when called as `mos`.
 
 mod at;
+mod cluster;
 mod common;
 mod install;
+mod mosctl;
 mod mosd;
+mod moskillall;
+mod mosmigrate;
+mod mosps;
+mod mostimeof;
 mod playground;
+mod proc;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,6 +32,31 @@ const APPLETS: &[Applet] = &[
         name: "mosd",
         command: mosd::command,
         run: mosd::run,
+    },
+    Applet {
+        name: "mosps",
+        command: mosps::command,
+        run: mosps::run,
+    },
+    Applet {
+        name: "mosmigrate",
+        command: mosmigrate::command,
+        run: mosmigrate::run,
+    },
+    Applet {
+        name: "moskillall",
+        command: moskillall::command,
+        run: moskillall::run,
+    },
+    Applet {
+        name: "mostimeof",
+        command: mostimeof::command,
+        run: mostimeof::run,
+    },
+    Applet {
+        name: "mosctl",
+        command: mosctl::command,
+        run: mosctl::run,
     },
     Applet {
         name: "playground",

@@ -72,9 +72,7 @@ pub fn command() -> Command {
                 .trailing_var_arg(true)
                 .allow_hyphen_values(true)
                 .value_parser(value_parser!(OsString))
-                .help(
-                    "The command to run on node 1, and its arguments",
-                ),
+                .help("The command to run on node 1, and its arguments"),
         )
 }
 

@@ -1,0 +1,83 @@
+//! mosmigrate: moves a running process by order.
+
+use std::ffi::OsString;
+use std::io;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use mos::wire::control::{Outcome, Target};
+
+use crate::cluster;
+use crate::common::{fail, parse};
+
+pub fn command() -> Command {
+    Command::new("mosmigrate")
+        .about("moves a running process to another node, or home")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .action(ArgAction::SetTrue)
+                .help("Wait until it has moved, or say why it has not"),
+        )
+        .arg(
+            Arg::new("pid")
+                .value_name("PID")
+                .required(true)
+                .value_parser(value_parser!(i32).range(1..))
+                .help("The process, as mosps lists it"),
+        )
+        .arg(Arg::new("target").value_name("TARGET").required(true).help(
+            "A node's number, address or host name; \"home\"; or \"out\" to send a guest away",
+        ))
+}
+
+pub fn run(args: &[OsString]) -> i32 {
+    let matches = match parse(command(), args) {
+        Ok(matches) => matches,
+        Err(status) => return status,
+    };
+    let pid = matches.get_one("pid").copied().unwrap_or_default();
+    let target = matches
+        .get_one::<String>("target")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let wait = matches.get_flag("wait");
+    match order(pid, target, wait) {
+        Ok(outcome) => report(pid, &outcome, wait),
+        Err(error) => fail("mosmigrate", error),
+    }
+}
+
+fn order(pid: i32, target: &str, wait: bool) -> io::Result<Outcome> {
+    if let "freeze" | "continue" | "checkpoint" | "chkstop" | "chkexit" = target {
+        return Err(io::Error::other(format!(
+            "\"{target}\" is not available in this version"
+        )));
+    }
+    let mut client = cluster::connect()?;
+    let to = match target {
+        "home" => Target::Home,
+        "out" => {
+            let guests = cluster::list(&mut client, false, true)?;
+            if !guests.iter().any(|guest| guest.pid == pid) {
+                return Err(io::Error::other(format!("{pid} is no guest on this node")));
+            }
+            Target::Home
+        }
+        name => Target::Node(cluster::resolve(&mut client, name)?.address),
+    };
+    cluster::order_move(&mut client, pid, to, wait)
+}
+
+fn report(pid: i32, outcome: &Outcome, wait: bool) -> i32 {
+    match outcome {
+        Outcome::Done => {
+            if wait {
+                println!("{pid} has moved");
+            }
+            0
+        }
+        Outcome::Stayed(why) => fail("mosmigrate", format!("{pid} runs on where it was: {why}")),
+        Outcome::Gone => fail("mosmigrate", format!("{pid} has ended")),
+    }
+}
