@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::image::{Area, FileArea, Kind};
+use crate::sys::pagemap::{self, PAGE};
 use crate::sys::procfs::{self, Mapping};
 
 const PROT_READ: u32 = 1;
@@ -14,20 +15,30 @@ pub fn areas(pid: i32) -> io::Result<Vec<Area>> {
     Ok(procfs::maps(pid)?.into_iter().map(area).collect())
 }
 
-/// All areas of a guest: those that the kernel cannot name (a copied vDSO) are named as in the image that it was built from.
+/// All areas of a guest. Those that the kernel cannot name (a copied vDSO) are named as in the image that it was built from, and
+/// the stack, which was given all its room at once, begins where it is used.
 pub fn of_guest(pid: i32, built_from: &[Area]) -> io::Result<Vec<Area>> {
     let mut areas = areas(pid)?;
     for area in &mut areas {
-        let named = built_from
-            .iter()
-            .find(|known| known.start <= area.start && area.end <= known.end);
-        if let (Kind::Normal, Some(known)) = (area.kind, named)
-            && matches!(known.kind, Kind::Vdso | Kind::Vvar)
-        {
-            area.kind = known.kind;
+        let named = |known: &&Area| known.start <= area.start && area.end <= known.end;
+        match (area.kind, built_from.iter().find(named)) {
+            (Kind::Normal, Some(known)) if matches!(known.kind, Kind::Vdso | Kind::Vvar) => {
+                area.kind = known.kind;
+            }
+            (Kind::Stack, _) => area.start = used_stack(pid, area, built_from)?,
+            _ => {}
         }
     }
     Ok(areas)
+}
+
+fn used_stack(pid: i32, area: &Area, built_from: &[Area]) -> io::Result<u64> {
+    let first = pagemap::present(pid, area.start, area.end)?;
+    let lowest = first.first().map_or(area.end - PAGE, |range| range.0);
+    let was = built_from.iter().find(|known| known.kind == Kind::Stack);
+    Ok(was
+        .map_or(lowest, |known| known.start.min(lowest))
+        .max(area.start))
 }
 
 fn area(map: Mapping) -> Area {

@@ -217,25 +217,37 @@ pub struct Inner {
     pub stack_limit: (u64, u64),
 }
 
-/// Asks the process.
-pub fn inner_state(calls: &mut impl Calls) -> io::Result<Inner> {
-    let word = |bytes: &[u8], at: usize| match bytes.get(at..at + 8) {
+fn word(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..at + 8) {
         Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes")),
         None => 0,
-    };
-    let (_, alt) = calls.call_out(SYS_SIGALTSTACK, [0; 6], 1, 24)?;
+    }
+}
+
+/// Asks the process at home.
+pub fn inner_state(calls: &mut impl Calls) -> io::Result<Inner> {
     let (known, tid) = calls.call_out(SYS_PRCTL, [PR_GET_TID_ADDRESS, 0, 0, 0, 0, 0], 1, 8)?;
     let (_, limit) = calls.call_out(SYS_GETRLIMIT, [RLIMIT_STACK, 0, 0, 0, 0, 0], 1, 16)?;
     Ok(Inner {
-        altstack: (
-            word(&alt, 0),
-            word(&alt, 8) as i32 & !SS_ONSTACK,
-            word(&alt, 16),
-        ),
         // Kernels without checkpoint support do not tell; nobody but a parent's waiter would miss it.
         clear_tid: if known == 0 { word(&tid, 0) } else { 0 },
-        brk: calls.raw_call(SYS_BRK, [0; 6])? as u64,
         stack_limit: (word(&limit, 0), word(&limit, 8)),
+        ..local_state(calls)?
+    })
+}
+
+/// Asks a guest, by calls that its filter leaves to its own kernel: only `altstack` and `brk` are filled.
+pub fn local_state(calls: &mut impl Calls) -> io::Result<Inner> {
+    let (_, alt) = calls.call_out(SYS_SIGALTSTACK, [0; 6], 1, 24)?;
+    let altstack = (
+        word(&alt, 0),
+        word(&alt, 8) as i32 & !SS_ONSTACK,
+        word(&alt, 16),
+    );
+    Ok(Inner {
+        altstack,
+        brk: calls.raw_call(SYS_BRK, [0; 6])? as u64,
+        ..Inner::default()
     })
 }
 

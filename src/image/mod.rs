@@ -3,7 +3,11 @@
 pub mod areas;
 pub mod capture;
 pub mod check;
+pub mod gadget;
+pub mod layout;
 pub mod pages;
+pub mod restore;
+pub mod sandbox;
 pub mod vdso;
 
 use std::net::Ipv4Addr;

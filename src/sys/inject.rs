@@ -5,7 +5,11 @@ use std::io;
 use super::errno::{from_raw, gone};
 use super::ptrace::{self, Running, Stopped};
 use super::regs::Regs;
+use super::seccomp::{Listener, Notification, Response};
 use super::status::{EVENT_CLONE, EVENT_FORK, EVENT_VFORK, Status};
+
+/// How long a call that turns out not to be notified is waited for at first, in milliseconds.
+const NOTIFIED_MS: i32 = 1;
 
 /// A scope in which calls can be made inside a stopped thread.
 ///
@@ -88,6 +92,38 @@ impl Injector {
         Ok(self.task()?.regs()?.rax)
     }
 
+    /// Makes a call that the process's filter may notify to `listener`, and lets it through if it does. Notifications of other
+    /// processes that come first are put into `others`, unanswered.
+    pub fn call_through(
+        &mut self,
+        nr: u64,
+        args: [u64; 6],
+        listener: &Listener,
+        others: &mut Vec<Notification>,
+    ) -> io::Result<u64> {
+        self.task()?
+            .set_regs(&self.saved.with_call(self.gadget, nr, args))?;
+        self.run_to_syscall()?;
+        let pid = self.task.take().ok_or_else(gone)?.cont_to_syscall()?.pid();
+        let status = loop {
+            if listener.wait_readable(NOTIFIED_MS)? {
+                match listener.recv()? {
+                    Some(own) if own.pid == pid => {
+                        listener.send(own.id, Response::Continue)?;
+                        break self.stopped_by(pid)?;
+                    }
+                    other => others.extend(other),
+                }
+            } else if ptrace::stop_is_there(pid)? {
+                break self.stopped_by(pid)?;
+            }
+        };
+        if status != Status::SyscallStop {
+            self.run_to_syscall()?;
+        }
+        from_raw(self.task()?.regs()?.rax)
+    }
+
     fn run_to_syscall(&mut self) -> io::Result<()> {
         while self.resume(Stopped::cont_to_syscall)? != Status::SyscallStop {}
         Ok(())
@@ -106,6 +142,11 @@ impl Injector {
     /// Lets it go on in some way and waits for the next stop, whatever it is.
     fn resume(&mut self, how: impl FnOnce(Stopped) -> io::Result<Running>) -> io::Result<Status> {
         let pid = how(self.task.take().ok_or_else(gone)?)?.pid();
+        self.stopped_by(pid)
+    }
+
+    /// Waits for the next stop.
+    fn stopped_by(&mut self, pid: i32) -> io::Result<Status> {
         let status = ptrace::wait_stop(pid)?;
         let task = self.task.insert(Stopped::known(pid));
         match status {

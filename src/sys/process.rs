@@ -8,6 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use super::errno::check;
 use super::ptrace::SigInfo;
 
+/// The signal that cannot be caught.
+pub const SIGKILL: i32 = libc::SIGKILL;
+
 /// A descriptor that the kernel has just made for us.
 fn owned(fd: i64) -> OwnedFd {
     // SAFETY: callers pass the fresh result of a call that makes a descriptor.

@@ -317,26 +317,31 @@ fn wait_raw(pid: i32, flags: i32) -> io::Result<Option<(i32, Status)>> {
 /// Blocks until `pid` stops. When it ends instead, answers `ESRCH` and leaves its end to be reported by another wait.
 pub fn wait_stop(pid: i32) -> io::Result<Status> {
     loop {
-        // SAFETY: all-zero is a valid `siginfo_t`.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: `info` is live and writable.
-        let result = unsafe {
-            libc::waitid(
-                libc::P_PID,
-                pid as u32,
-                &raw mut info,
-                libc::WSTOPPED | libc::__WALL,
-            )
-        };
-        match check(i64::from(result)) {
-            Ok(_) => {
-                // SAFETY: `waitid` has filled the child's fields.
-                let code = unsafe { info.si_status() };
-                return Ok(Status::decode((code << 8) | 0x7f));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Err(gone()),
-            Err(error) => return Err(error),
+        if let Some(status) = wait_stopped(pid, 0)? {
+            return Ok(status);
         }
+    }
+}
+
+/// Whether [`wait_stop`] would answer at once; `ESRCH` when the process has ended.
+pub fn stop_is_there(pid: i32) -> io::Result<bool> {
+    Ok(wait_stopped(pid, libc::WNOHANG | libc::WNOWAIT)?.is_some())
+}
+
+fn wait_stopped(pid: i32, flags: i32) -> io::Result<Option<Status>> {
+    // SAFETY: all-zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WSTOPPED | libc::__WALL | flags;
+    // SAFETY: `info` is live and writable.
+    let result = unsafe { libc::waitid(libc::P_PID, pid as u32, &raw mut info, flags) };
+    match check(i64::from(result)) {
+        Ok(_) => {
+            // SAFETY: `waitid` has filled the child's fields, or left zeros.
+            let (who, code) = unsafe { (info.si_pid(), info.si_status()) };
+            Ok((who != 0).then(|| Status::decode((code << 8) | 0x7f)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Err(gone()),
+        Err(error) => Err(error),
     }
 }

@@ -226,6 +226,24 @@ const SYNC_WAKE_UP: u64 = 1;
 const USER_NOTIF_FLAG_CONTINUE: u32 = 1;
 
 impl Listener {
+    /// Waits until a notification is there; false when the time is over. When no process with this filter is left, `recv` will
+    /// answer `None`.
+    pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: `poll` is one live element.
+        match check(i64::from(unsafe {
+            libc::poll(&raw mut poll, 1, timeout_ms)
+        })) {
+            Ok(_) => Ok(poll.revents & libc::POLLIN != 0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next notification; blocks when there is none (poll first). `None` when the call that was to be notified is gone.
     pub fn recv(&self) -> io::Result<Option<Notification>> {
         // SAFETY: all-zero is a valid `seccomp_notif`, and the kernel demands it.

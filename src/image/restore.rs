@@ -1,0 +1,544 @@
+//! Building a guest from an image. The order of the steps:
+//!
+//! 1. an empty process in its own namespaces ([`sandbox`]), traced by us from here on;
+//! 2. its rseq area is given up before the memory that holds it;
+//! 3. the page of code by which all further calls are made ([`gadget`]);
+//! 4. the kernel's vDSO aside, all else unmapped, the vDSO to where home has it (or a copy of home's, see below);
+//! 5. every area, writable;
+//! 6. contents, received by the process itself where that is possible;
+//! 7. protections, heap, signal actions, alternate stack, robust list, clear-tid address, rseq;
+//! 8. the filter; its listener goes to us;
+//! 9. registers and signal mask: it can run.
+//!
+//! Where home has another kernel, or clocks cannot be made equal, the vDSO of home is mapped as ordinary memory, with functions that
+//! make plain system calls.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use crate::image::gadget::{self, Call, DATA, DATA_LEN, SCRATCH, run_list};
+use crate::image::layout::{self, Place, TASK_END};
+use crate::image::pages::{self, Piece};
+use crate::image::sandbox::{self, Empty};
+use crate::image::{Area, Kind, Meta, MmLayout, Thread, areas, vdso};
+use crate::sys::inject::Injector;
+use crate::sys::mem::{self, ProcMem};
+use crate::sys::process;
+use crate::sys::ptrace::{EXITKILL, Now, Running, Stopped, TRACECLONE, TRACEFORK, TRACEVFORK};
+use crate::sys::regs::{REGS, Regs};
+use crate::sys::seccomp::{self, Listener};
+use crate::sys::status::Status;
+use crate::wire::channel::STUB_SIZE;
+
+const SYS_MMAP: u64 = 9;
+const SYS_MPROTECT: u64 = 10;
+const SYS_MUNMAP: u64 = 11;
+const SYS_RT_SIGACTION: u64 = 13;
+const SYS_MREMAP: u64 = 25;
+const SYS_MADVISE: u64 = 28;
+const SYS_RECVMSG: u64 = 47;
+const SYS_CLOSE: u64 = 3;
+const SYS_SIGALTSTACK: u64 = 131;
+const SYS_PRCTL: u64 = 157;
+const SYS_SET_TID_ADDRESS: u64 = 218;
+const SYS_SET_ROBUST_LIST: u64 = 273;
+const SYS_SECCOMP: u64 = 317;
+const SYS_RSEQ: u64 = 334;
+
+const PROT_NONE: u64 = 0;
+const PROT_RW: u64 = 3;
+const PROT_RX: u64 = 5;
+/// MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+const MAP_HERE: u64 = 0x02 | 0x20 | 0x4000 | 0x10_0000;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MREMAP_MAYMOVE_FIXED: u64 = 3;
+const MADV_DONTNEED: u64 = 4;
+const MSG_WAITALL: u64 = 0x100;
+const PR_SET_MM: u64 = 35;
+const PR_SET_MM_MAP: u64 = 14;
+const RSEQ_UNREGISTER: u64 = 1;
+const SIGTRAP: u64 = 5;
+/// Signals whose actions cannot be set: `SIGKILL`, `SIGSTOP`.
+const FIXED_SIGNALS: [u64; 2] = [9, 19];
+/// Distance from the stub's range to where the vDSO waits while all else is unmapped.
+const ASIDE: u64 = 1 << 20;
+
+/// The address of a `syscall` instruction in a guest.
+pub fn gadget(stub: u64) -> u64 {
+    stub
+}
+
+/// A guest that can be continued. It is stopped, and traced by the thread that built it.
+#[derive(Debug)]
+pub struct Built {
+    pub pid: i32,
+    pub listener: Listener,
+    /// Process 1 of the guest's pid namespace, a child of ours to be killed after the guest; 0: none.
+    pub anchor: i32,
+    /// What must be added to the guest's monotonic and boot-time clocks, in nanoseconds, to get home's: not zero where the kernel
+    /// gives it no clocks of its own. Its vDSO makes plain system calls then.
+    pub clock_offsets: (i64, i64),
+}
+
+/// A guest under construction. Dropped, it is no more.
+pub struct GuestBuilder {
+    empty: Empty,
+    injector: Option<Injector>,
+    stub: u64,
+    places: Vec<Place>,
+    /// The copy of home's vDSO that is to be patched, when this kernel's is not used: its address and bytes.
+    copy: Option<(u64, Vec<u8>)>,
+    forced: ProcMem,
+    conn: Option<i32>,
+    thread: Thread,
+    actions: Vec<[u64; 4]>,
+    mm: MmLayout,
+}
+
+impl GuestBuilder {
+    /// Steps 1 to 5. With `conn`, the connection on which the contents will come, [`GuestBuilder::receive`] is fast.
+    pub fn create(meta: &Meta, conn: Option<BorrowedFd<'_>>) -> io::Result<GuestBuilder> {
+        let places = layout::places(meta)?;
+        let [thread] = meta.threads.as_slice() else {
+            return Err(invalid("the image has not exactly one thread"));
+        };
+        if thread.regs.len() != REGS || meta.actions.len() != 64 {
+            return Err(invalid("the image is not complete"));
+        }
+        let empty = sandbox::start(meta, conn)?;
+        let forced = ProcMem::open(empty.pid);
+        let mut builder = GuestBuilder {
+            injector: None,
+            stub: meta.stub,
+            places,
+            copy: None,
+            forced: match forced {
+                Ok(forced) => forced,
+                Err(error) => {
+                    empty.destroy();
+                    return Err(error);
+                }
+            },
+            empty,
+            conn: conn.map(|fd| fd.as_raw_fd()),
+            thread: thread.clone(),
+            actions: meta.actions.clone(),
+            mm: meta.mm,
+        };
+        builder.seize()?;
+        builder.clear_and_map(meta)?;
+        Ok(builder)
+    }
+
+    /// Pid of the process.
+    pub fn pid(&self) -> i32 {
+        self.empty.pid
+    }
+
+    fn injector(&mut self) -> io::Result<&mut Injector> {
+        self.injector.as_mut().ok_or_else(crate::sys::errno::gone)
+    }
+
+    fn seize(&mut self) -> io::Result<()> {
+        let options = EXITKILL | TRACECLONE | TRACEFORK | TRACEVFORK;
+        let mut running = Running::seize(self.empty.pid, options)?;
+        let task = loop {
+            match running.stop()? {
+                Now::Stopped(task, Status::Event(..)) => break task,
+                Now::Stopped(task, _) => running = task.cont(0)?,
+                Now::Ended(_) => return Err(crate::sys::errno::gone()),
+            }
+        };
+        let own = areas::areas(self.empty.pid)?;
+        let call = vdso::find_syscall(self.empty.pid, &own)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no system call in the vDSO"))?;
+        let rseq = task.rseq()?;
+        let mut injector = Injector::new(task, call)?;
+        if rseq.address != 0 {
+            let (size, signature) = (u64::from(rseq.size), u64::from(rseq.signature));
+            injector.call(
+                SYS_RSEQ,
+                [rseq.address, size, RSEQ_UNREGISTER, signature, 0, 0],
+            )?;
+        }
+        injector.call(
+            SYS_MMAP,
+            [self.stub, STUB_SIZE, PROT_RW, MAP_HERE, u64::MAX, 0],
+        )?;
+        mem::write_all(self.empty.pid, self.stub, &gadget::code())?;
+        injector.call(SYS_MPROTECT, [self.stub, SCRATCH, PROT_RX, 0, 0, 0])?;
+        injector.set_gadget(gadget(self.stub));
+        self.injector = Some(injector);
+        Ok(())
+    }
+
+    /// Steps 4 and 5.
+    fn clear_and_map(&mut self, meta: &Meta) -> io::Result<()> {
+        let own = areas::areas(self.empty.pid)?;
+        let kernels = |areas: &[Area]| -> Vec<Area> {
+            let mut found = areas.to_vec();
+            found.retain(|area| matches!(area.kind, Kind::Vdso | Kind::Vvar));
+            found
+        };
+        let (here, home) = (kernels(&own), kernels(&meta.areas));
+        let same_code = vdso::hash(self.empty.pid, &own)? == meta.vdso_hash;
+        let usable = same_code && same_shape(&here, &home) && self.empty.clock_offsets == (0, 0);
+        let mut calls = Vec::new();
+        let mut kept = vec![(self.stub, self.stub + STUB_SIZE)];
+        if usable {
+            let aside = self.stub + STUB_SIZE + ASIDE;
+            let by = |area: &Area| aside + (area.start - here[0].start);
+            calls.extend(here.iter().map(|area| moved(area, area.start, by(area))));
+            kept.push((
+                by(&here[0]),
+                by(&here[here.len() - 1]) + here[here.len() - 1].len(),
+            ));
+            calls.extend(cleared(&kept));
+            let back = here.iter().zip(&home);
+            calls.extend(back.map(|(from, to)| moved(from, by(from), to.start)));
+        } else {
+            calls.extend(cleared(&kept));
+            let vdso = home.iter().find(|area| area.kind == Kind::Vdso);
+            self.copy = vdso.map(|area| (area.start, vec![0; area.len() as usize]));
+        }
+        let program = self.places.iter().filter(|place| place.kind != Kind::Vvar);
+        let wanted = program.filter(|place| !usable || place.kind != Kind::Vdso);
+        calls.extend(wanted.map(mapping));
+        let stub = self.stub;
+        run_list(self.injector()?, stub, &calls)
+    }
+
+    /// Contents from a connection that is not the one given to `create`, or the memory of a file.
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+        let place = layout::holding(&self.places, addr, data.len() as u64)
+            .ok_or_else(|| invalid("contents outside of every area"))?;
+        match place.kind {
+            Kind::Vdso => {
+                if let Some((start, bytes)) = &mut self.copy {
+                    let at = (addr - *start) as usize;
+                    bytes[at..at + data.len()].copy_from_slice(data);
+                }
+                Ok(())
+            }
+            Kind::Vvar => Ok(()),
+            _ if place.first_prot() == 0 => self.forced.write_all(addr, data),
+            _ => mem::write_all(self.empty.pid, addr, data),
+        }
+    }
+
+    /// Step 6, from the connection that was given to `create`.
+    pub fn receive(&mut self, conn: &mut impl Read) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        while let Some((pieces, bytes)) = pages::read_head(conn)? {
+            let direct = match self.conn {
+                Some(_) => self.all_direct(&pieces)?,
+                None => false,
+            };
+            let done = if direct {
+                self.receive_inside(&pieces, bytes)?
+            } else {
+                0
+            };
+            buffer.resize(bytes, 0);
+            if done < bytes {
+                conn.read_exact(&mut buffer[done..bytes])?;
+                self.write_rest(&pieces, &buffer, done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process itself can receive these pieces. All of them must lie in its areas.
+    fn all_direct(&self, pieces: &[Piece]) -> io::Result<bool> {
+        let mut direct = true;
+        for piece in pieces {
+            let place = layout::holding(&self.places, piece.addr, u64::from(piece.len))
+                .ok_or_else(|| invalid("contents outside of every area"))?;
+            direct &= place.first_prot() != 0 && !matches!(place.kind, Kind::Vdso | Kind::Vvar);
+        }
+        Ok(direct)
+    }
+
+    /// Lets the process receive the contents of a batch into its own memory; gives how many bytes it got.
+    fn receive_inside(&mut self, pieces: &[Piece], bytes: usize) -> io::Result<usize> {
+        const MSGHDR: u64 = 56;
+        let conn = self.conn.ok_or_else(|| invalid("no connection"))? as u64;
+        if bytes == 0 {
+            return Ok(0);
+        }
+        let base = self.stub + DATA;
+        let data = pieces.iter().filter(|piece| !piece.zero);
+        let vector: Vec<u64> = data
+            .flat_map(|piece| [piece.addr, u64::from(piece.len)])
+            .collect();
+        // msghdr: name, its length, vector, its length, control, its length, flags.
+        let mut words = vec![0, 0, base + MSGHDR, vector.len() as u64 / 2, 0, 0, 0];
+        words.extend(vector);
+        let area: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        debug_assert!(area.len() as u64 <= DATA_LEN);
+        mem::write_all(self.empty.pid, base, &area)?;
+        let got = self
+            .injector()?
+            .call(SYS_RECVMSG, [conn, base, MSG_WAITALL, 0, 0, 0])?;
+        if got == 0 {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(got as usize)
+        }
+    }
+
+    /// Gives on what has not been received inside: pieces of zeros are skipped, since all memory is fresh.
+    fn write_rest(&mut self, pieces: &[Piece], buffer: &[u8], done: usize) -> io::Result<()> {
+        let mut at = 0;
+        for piece in pieces.iter().filter(|piece| !piece.zero) {
+            let (start, end) = (at.max(done), at + piece.len as usize);
+            if start < end {
+                self.write(piece.addr + (start - at) as u64, &buffer[start..end])?;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Steps 7 to 9, with the filter's program.
+    pub fn finish(mut self, filter: &[u8]) -> io::Result<Built> {
+        self.write_copy()?;
+        let calls = self.last_calls()?;
+        let stub = self.stub;
+        run_list(self.injector()?, stub, &calls)?;
+        // The list's end was a trap, which takes the action of SIGTRAP away.
+        let trap = self.action_at(SIGTRAP);
+        self.injector()?
+            .call(SYS_RT_SIGACTION, [SIGTRAP, trap, 0, 8, 0, 0])?;
+        let listener = self.install(filter)?;
+        let task = self.let_go()?;
+        let empty = std::mem::take(&mut self.empty);
+        let Empty {
+            anchor,
+            clock_offsets,
+            ..
+        } = empty;
+        Ok(Built {
+            pid: task.pid(),
+            listener,
+            anchor,
+            clock_offsets,
+        })
+    }
+
+    fn write_copy(&mut self) -> io::Result<()> {
+        let Some((start, mut bytes)) = self.copy.take() else {
+            return Ok(());
+        };
+        vdso::patch(&mut bytes)?;
+        mem::write_all(self.empty.pid, start, &bytes)
+    }
+
+    /// Address of a signal's action in the data that `last_calls` has put there.
+    fn action_at(&self, signo: u64) -> u64 {
+        self.stub + DATA + (signo - 1) * 32
+    }
+
+    /// Step 7.
+    fn last_calls(&mut self) -> io::Result<Vec<Call>> {
+        let base = self.stub + DATA;
+        let mut data: Vec<u64> = self.actions.iter().flatten().copied().collect();
+        let place = |data: &mut Vec<u64>, words: &[u64]| {
+            let at = base + data.len() as u64 * 8;
+            data.extend_from_slice(words);
+            at
+        };
+        let (stack, flags, size) = self.thread.altstack;
+        let altstack = place(&mut data, &[stack, u64::from(flags as u32), size]);
+        let layout = mm_map(&self.mm);
+        let mm = place(&mut data, &layout);
+        let bytes: Vec<u8> = data.iter().flat_map(|word| word.to_le_bytes()).collect();
+        mem::write_all(self.empty.pid, base, &bytes)?;
+
+        let program = self
+            .places
+            .iter()
+            .filter(|place| place.prot != place.first_prot());
+        let own = program.filter(|place| place.kind != Kind::Vvar && (place.kind != Kind::Vdso));
+        let mut calls: Vec<Call> = own.map(protection).collect();
+        let copied = self.places.iter().find(|place| place.kind == Kind::Vdso);
+        // A vDSO of this kernel's is protected as it must be already, and cannot be changed.
+        calls.extend(copied.map(|place| Call {
+            must: None,
+            ..protection(place)
+        }));
+        calls.push(Call::must(
+            "set up the heap",
+            SYS_PRCTL,
+            [PR_SET_MM, PR_SET_MM_MAP, mm, layout.len() as u64 * 8, 0, 0],
+        ));
+        for signo in (1..=64).filter(|signo| !FIXED_SIGNALS.contains(signo)) {
+            let args = [signo, self.action_at(signo), 0, 8, 0, 0];
+            calls.push(Call::must("set a signal's action", SYS_RT_SIGACTION, args));
+        }
+        calls.push(Call::may(SYS_SIGALTSTACK, [altstack, 0, 0, 0, 0, 0]));
+        if self.thread.robust.0 != 0 {
+            let (head, len) = self.thread.robust;
+            calls.push(Call::may(SYS_SET_ROBUST_LIST, [head, len, 0, 0, 0, 0]));
+        }
+        calls.push(Call::may(
+            SYS_SET_TID_ADDRESS,
+            [self.thread.clear_tid, 0, 0, 0, 0, 0],
+        ));
+        calls.extend(self.rseq()?);
+        if let Some(conn) = self.conn {
+            calls.push(Call::must(
+                "close the connection",
+                SYS_CLOSE,
+                [conn as u64, 0, 0, 0, 0, 0],
+            ));
+        }
+        Ok(calls)
+    }
+
+    /// The kernel wants the area as it was before its first registration.
+    fn rseq(&mut self) -> io::Result<Option<Call>> {
+        let (address, size, signature) = self.thread.rseq;
+        if address == 0 {
+            return Ok(None);
+        }
+        let unregistered = [0, u32::MAX].map(u32::to_le_bytes).concat();
+        self.write(address, &unregistered)?;
+        let args = [address, u64::from(size), 0, u64::from(signature), 0, 0];
+        Ok(Some(Call::must("register rseq", SYS_RSEQ, args)))
+    }
+
+    /// Step 8. What is left of the room for building goes first.
+    fn install(&mut self, filter: &[u8]) -> io::Result<Listener> {
+        const FPROG: usize = 16;
+        let pid = self.empty.pid;
+        let (scratch, rest) = (self.stub + SCRATCH, self.stub + 2 * SCRATCH);
+        if filter.len() + FPROG > SCRATCH as usize {
+            return Err(invalid("the filter is too long"));
+        }
+        let program = scratch + FPROG as u64;
+        mem::write_all(pid, scratch, &seccomp::fprog_bytes(filter, program))?;
+        mem::write_all(pid, program, filter)?;
+        let rest_len = STUB_SIZE - 2 * SCRATCH;
+        let injector = self.injector()?;
+        injector.call(SYS_MADVISE, [rest, rest_len, MADV_DONTNEED, 0, 0, 0])?;
+        injector.call(SYS_MPROTECT, [rest, rest_len, PROT_NONE, 0, 0, 0])?;
+        let args = [
+            seccomp::SET_MODE_FILTER,
+            seccomp::INSTALL_FLAGS,
+            scratch,
+            0,
+            0,
+            0,
+        ];
+        let fd = injector.call(SYS_SECCOMP, args)?;
+        let pidfd = process::pidfd_open(pid)?;
+        let listener = Listener::from(process::pidfd_getfd(pidfd.as_fd(), fd as i32)?);
+        injector.call_through(SYS_CLOSE, [fd, 0, 0, 0, 0, 0], &listener, &mut Vec::new())?;
+        Ok(listener)
+    }
+
+    /// Step 9.
+    fn let_go(&mut self) -> io::Result<Stopped> {
+        let words: [u64; REGS] = self
+            .thread
+            .regs
+            .as_slice()
+            .try_into()
+            .map_err(|_| invalid("registers"))?;
+        let mut injector = self.injector.take().ok_or_else(crate::sys::errno::gone)?;
+        *injector.saved_mut() = Regs::from_array(words);
+        injector.set_mask(self.thread.mask);
+        let task = injector.finish()?;
+        task.set_xsave(&self.thread.xsave)?;
+        Ok(task)
+    }
+}
+
+impl Drop for GuestBuilder {
+    fn drop(&mut self) {
+        self.empty.destroy();
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Whether two sets of the kernel's areas differ in their place only.
+fn same_shape(here: &[Area], home: &[Area]) -> bool {
+    let (Some(first_here), Some(first_home)) = (here.first(), home.first()) else {
+        return false;
+    };
+    let shape = |area: &Area, first: &Area| (area.start - first.start, area.len(), area.kind);
+    here.len() == home.len()
+        && here
+            .iter()
+            .zip(home)
+            .all(|(a, b)| shape(a, first_here) == shape(b, first_home))
+}
+
+fn moved(area: &Area, from: u64, to: u64) -> Call {
+    let args = [from, area.len(), area.len(), MREMAP_MAYMOVE_FIXED, to, 0];
+    Call::must("move the vDSO", SYS_MREMAP, args)
+}
+
+fn cleared(kept: &[(u64, u64)]) -> Vec<Call> {
+    debug_assert!(kept.iter().all(|(_, end)| *end <= TASK_END));
+    let ranges = layout::outside(kept).into_iter();
+    ranges
+        .map(|(start, end)| {
+            Call::must("clear memory", SYS_MUNMAP, [start, end - start, 0, 0, 0, 0])
+        })
+        .collect()
+}
+
+fn mapping(place: &Place) -> Call {
+    let grows = if place.kind == Kind::Stack {
+        MAP_GROWSDOWN
+    } else {
+        0
+    };
+    let len = place.end - place.start;
+    let args = [
+        place.start,
+        len,
+        u64::from(place.first_prot()),
+        MAP_HERE | grows,
+        u64::MAX,
+        0,
+    ];
+    Call::must("map memory", SYS_MMAP, args)
+}
+
+fn protection(place: &Place) -> Call {
+    let args = [
+        place.start,
+        place.end - place.start,
+        u64::from(place.prot),
+        0,
+        0,
+        0,
+    ];
+    Call::must("protect memory", SYS_MPROTECT, args)
+}
+
+/// `struct prctl_mm_map` without auxiliary vector and program.
+fn mm_map(mm: &MmLayout) -> [u64; 13] {
+    const NO_FILE: u64 = 0xffff_ffff << 32;
+    [
+        mm.start_code,
+        mm.end_code,
+        mm.start_data,
+        mm.end_data,
+        mm.start_brk,
+        mm.brk,
+        mm.start_stack,
+        mm.arg_start,
+        mm.arg_end,
+        mm.env_start,
+        mm.env_end,
+        0,
+        NO_FILE,
+    ]
+}

@@ -1,0 +1,214 @@
+//! The empty process that a guest is made of: its own namespaces, no files, no rights.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::image::Meta;
+use crate::sys::namespace::{
+    self, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_UTS, fork_sibling,
+};
+use crate::sys::process::{self, SIGKILL};
+use crate::sys::ptrace::wait_for;
+
+/// For guests of root.
+const NOBODY: u32 = 65534;
+/// Clocks that differ by less are left alone.
+const SAME_NS: i64 = 1_000_000;
+/// Messages on the pipe: from the helper, with two pids and a flag; from the process when it is ready.
+const STARTED: u8 = b'S';
+const READY: u8 = b'R';
+const STARTED_LEN: usize = 10;
+
+/// A process that waits to be filled. It is a child of the caller.
+#[derive(Debug, Default)]
+pub struct Empty {
+    pub pid: i32,
+    /// Process 1 of its pid namespace, a child of the caller as well; 0: there is no such namespace.
+    pub anchor: i32,
+    /// What must be added to its monotonic and boot-time clocks to get those of home, in nanoseconds.
+    pub clock_offsets: (i64, i64),
+}
+
+/// Starts one; it keeps a copy of `conn` under the same number. What the kernel does not permit is left out, but for what makes the
+/// process powerless.
+pub fn start(meta: &Meta, conn: Option<BorrowedFd<'_>>) -> io::Result<Empty> {
+    attempt(meta, conn, true).or_else(|_| attempt(meta, conn, false))
+}
+
+fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Result<Empty> {
+    let (reader, writer) = io::pipe()?;
+    let offsets = offsets(meta);
+    let plan = Plan {
+        uid: if meta.home.uid == 0 {
+            NOBODY
+        } else {
+            meta.home.uid
+        },
+        gid: if meta.home.gid == 0 {
+            NOBODY
+        } else {
+            meta.home.gid
+        },
+        name: &meta.comm,
+        stack: meta.stack_limit.0,
+        offsets,
+        own_users,
+        conn: conn.map(|fd| fd.as_raw_fd()),
+    };
+    let helper = process::fork(|| exit_code(help(&plan, &writer)))?;
+    drop(writer);
+    let (started, ready) = await_start(reader);
+    wait_for(helper)?;
+    let Some((pid, anchor, clocks)) = started else {
+        return Err(io::Error::other("no process could be made for the guest"));
+    };
+    let clock_offsets = if clocks { (0, 0) } else { offsets };
+    let empty = Empty {
+        pid,
+        anchor,
+        clock_offsets,
+    };
+    if ready {
+        return Ok(empty);
+    }
+    empty.destroy();
+    Err(io::Error::other(
+        "the guest could not be shut off from this machine",
+    ))
+}
+
+impl Empty {
+    /// Ends the processes.
+    pub fn destroy(&self) {
+        for pid in [self.pid, self.anchor].into_iter().filter(|pid| *pid > 0) {
+            // One that ended already has nothing left to end; reports of stops come before that of the end.
+            let _ = process::kill(pid, SIGKILL);
+            while wait_for(pid).is_ok_and(|status| !status.is_end()) {}
+        }
+    }
+}
+
+/// What home's clocks are ahead of ours; nothing where it is too little to be seen.
+fn offsets(meta: &Meta) -> (i64, i64) {
+    let real = process::realtime_ns();
+    let ahead = |home: i64, here: i64| {
+        let ns = home - (here - real);
+        if ns.abs() < SAME_NS { 0 } else { ns }
+    };
+    (
+        ahead(meta.monotonic_offset_ns, process::monotonic_ns()),
+        ahead(meta.boottime_offset_ns, process::boottime_ns()),
+    )
+}
+
+struct Plan<'a> {
+    uid: u32,
+    gid: u32,
+    name: &'a str,
+    /// Wanted soft limit of the stack.
+    stack: u64,
+    offsets: (i64, i64),
+    own_users: bool,
+    conn: Option<i32>,
+}
+
+fn exit_code(result: io::Result<()>) -> i32 {
+    i32::from(result.is_err())
+}
+
+/// What the helper and the process have to say, up to the end of the pipe: pids and whether the clocks are home's; whether it is ready.
+fn await_start(mut pipe: PipeReader) -> (Option<(i32, i32, bool)>, bool) {
+    let mut started = None;
+    let mut ready = false;
+    let mut tag = [0];
+    while !(started.is_some() && ready) && pipe.read_exact(&mut tag).is_ok() {
+        if tag[0] == READY {
+            ready = true;
+            continue;
+        }
+        let mut rest = [0; STARTED_LEN - 1];
+        if pipe.read_exact(&mut rest).is_err() {
+            break;
+        }
+        let number =
+            |at: usize| i32::from_le_bytes(rest[at..at + 4].try_into().expect("four bytes"));
+        started = Some((number(0), number(4), rest[8] != 0));
+    }
+    (started, ready)
+}
+
+/// The helper enters the namespaces and makes the process, as its sibling, in them.
+fn help(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
+    if plan.own_users {
+        if namespace::is_root() {
+            process::set_user(plan.uid, plan.gid)?;
+        }
+        process::set_dumpable(true)?;
+        namespace::unshare_user()?;
+    }
+    for kind in [NEW_NET, NEW_IPC, NEW_UTS] {
+        // Each is one wall more; the filter stands without them.
+        let _ = namespace::unshare(kind);
+    }
+    let clocks = plan.offsets == (0, 0)
+        || (namespace::unshare(NEW_TIME).is_ok()
+            && namespace::set_time_offsets(plan.offsets.0, plan.offsets.1).is_ok());
+    let own_pids = namespace::unshare(NEW_PID).is_ok();
+    if namespace::unshare(NEW_MOUNT).is_ok() {
+        let _ = namespace::empty_root();
+    }
+    let anchor = if own_pids { fork_sibling(anchor)? } else { 0 };
+    let pid = fork_sibling(|| exit_code(become_empty(plan, pipe)))?;
+    let mut message = vec![STARTED];
+    message.extend_from_slice(&pid.to_le_bytes());
+    message.extend_from_slice(&anchor.to_le_bytes());
+    message.push(u8::from(clocks));
+    (&*pipe).write_all(&message)
+}
+
+/// Process 1 of the namespace does nothing but exist, so that the guest, which is not process 1, dies of signals like any other.
+fn anchor() -> i32 {
+    let closed = process::close_range(0, u32::MAX);
+    if closed.is_err() || process::set_parent_death_signal(SIGKILL).is_err() {
+        return 1;
+    }
+    loop {
+        process::pause();
+    }
+}
+
+fn become_empty(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
+    process::setsid()?;
+    process::reset_signals()?;
+    close_all_but(plan.conn, pipe.as_raw_fd())?;
+    if !plan.own_users && namespace::is_root() {
+        process::set_user(plan.uid, plan.gid)?;
+    }
+    process::set_limit(0, process::RLIMIT_CORE, (0, 0))?;
+    // The hard limit here is not ours to raise.
+    let (_, hard) = process::limit(0, process::RLIMIT_STACK)?;
+    process::set_limit(0, process::RLIMIT_STACK, (plan.stack.min(hard), hard))?;
+    process::set_name(plan.name)?;
+    process::drop_capabilities()?;
+    process::set_no_new_privs()?;
+    process::set_dumpable(true)?;
+    process::set_parent_death_signal(SIGKILL)?;
+    (&*pipe).write_all(&[READY])?;
+    process::close_range(pipe.as_raw_fd() as u32, pipe.as_raw_fd() as u32)?;
+    loop {
+        process::pause();
+    }
+}
+
+fn close_all_but(conn: Option<i32>, pipe: i32) -> io::Result<()> {
+    let mut kept: Vec<u32> = conn.into_iter().chain([pipe]).map(|fd| fd as u32).collect();
+    kept.sort_unstable();
+    let mut from = 0;
+    for fd in kept {
+        if from < fd {
+            process::close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    process::close_range(from, u32::MAX)
+}
