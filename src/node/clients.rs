@@ -99,7 +99,7 @@ impl Server {
                 self.after_turn(token, turn);
                 let served = self.serve_frames(token);
                 if let Err(error) = &served {
-                    log::info!("client {token} dropped: {error}");
+                    log::debug!("client {token} dropped: {error}");
                 }
                 if turn == Turn::Closed || served.is_err() {
                     self.drop_client(token);

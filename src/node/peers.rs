@@ -87,7 +87,11 @@ impl Server {
                     self.opened(stream, connection.from, opening, uid);
                 }
             }
-            Err(error) => log::info!("connection from {} closed: {error}", connection.from),
+            Err(error) if known => {
+                log::info!("connection from {} closed: {error}", connection.from)
+            }
+            // Anyone can do this, as often as they like: it must not fill the log.
+            Err(error) => log::debug!("connection from {} closed: {error}", connection.from),
         }
     }
 
