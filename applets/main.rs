@@ -18,12 +18,14 @@ use std::path::Path;
 
 use clap::Command;
 
+/// Given all arguments, the name first; gives the exit status.
+type Run = fn(&[OsString]) -> i32;
+
 /// One command.
 struct Applet {
     name: &'static str,
     command: fn() -> Command,
-    /// Given all arguments, the name first; gives the exit status.
-    run: fn(&[OsString]) -> i32,
+    run: Run,
 }
 
 /// All commands, in the order in which they are listed.
@@ -75,6 +77,9 @@ fn main() {
     std::process::exit(dispatch(&args));
 }
 
+/// Programs that mos starts itself, by `argv[0]` only.
+const INTERNAL: &[(&str, Run)] = &[(playground::spin::NAME, playground::spin::run)];
+
 /// Finds the applet that is meant and runs it.
 fn dispatch(args: &[OsString]) -> i32 {
     let called = args
@@ -83,6 +88,9 @@ fn dispatch(args: &[OsString]) -> i32 {
         .and_then(Path::file_name)
         .unwrap_or_default()
         .to_string_lossy();
+    if let Some((_, run)) = INTERNAL.iter().find(|(name, _)| *name == called) {
+        return run(args);
+    }
     if called != "mos"
         && let Some(applet) = APPLETS.iter().find(|applet| applet.name == called)
     {

@@ -5,7 +5,9 @@
 
 mod cleanup;
 mod cluster;
+mod demo;
 mod session;
+pub mod spin;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,7 +29,7 @@ pub struct Options {
 
 pub fn command() -> Command {
     Command::new("playground")
-        .about("runs a command in a cluster on this machine alone")
+        .about("runs a command in a cluster on this machine alone, or shows what mos does")
         .version(env!("CARGO_PKG_VERSION"))
         .arg(
             Arg::new("nodes")
@@ -67,12 +69,13 @@ pub fn command() -> Command {
         .arg(
             Arg::new("command")
                 .value_name("CMD")
-                .required(true)
                 .num_args(1..)
                 .trailing_var_arg(true)
                 .allow_hyphen_values(true)
                 .value_parser(value_parser!(OsString))
-                .help("The command to run on node 1, and its arguments"),
+                .help(
+                    "The command to run on node 1, and its arguments; without it: a demonstration",
+                ),
         )
 }
 

@@ -12,6 +12,7 @@ use mos::wire::control::ToMosd;
 
 use super::Options;
 use super::cluster::Cluster;
+use super::demo;
 use crate::common::fail;
 
 /// How long the command may take to end when the playground is told to.
@@ -21,6 +22,9 @@ const END_WAIT: Duration = Duration::from_secs(3);
 pub fn run(options: &Options, cluster: &Cluster, signals: SignalFd) -> i32 {
     if let Err(error) = cluster.start() {
         return fail("playground", error);
+    }
+    if options.command.is_empty() {
+        return demo::run(cluster, signals);
     }
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
