@@ -58,3 +58,10 @@ pub enum Started {
     Yes,
     No(String),
 }
+
+/// From the sender, just before it switches the channel: the descriptor in the deputy that the channel is made from, which the
+/// receiver closes when it has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switching {
+    pub fd: u64,
+}

@@ -1,0 +1,70 @@
+//! `rt_sigaction` and `rt_sigprocmask`: applied at home first, then by the guest's own kernel.
+
+use std::io;
+
+use crate::guest::host::Host;
+use crate::migrate::mirror::mirrored;
+use crate::sys::abi::{self, EFAULT};
+use crate::sys::mem;
+use crate::sys::seccomp::Notification;
+use crate::wire::channel::{INLINE_IN, Request};
+
+const SIG_BLOCK: u64 = 0;
+const SIG_UNBLOCK: u64 = 1;
+const SIG_SETMASK: u64 = 2;
+
+impl Host {
+    pub fn rt_sigaction(&mut self, notification: &Notification) -> io::Result<()> {
+        let [signo, new, _, size, ..] = notification.args;
+        let settable = (1..=64).contains(&signo) && signo as i32 != abi::SIGKILL && signo as i32 != abi::SIGSTOP;
+        if new == 0 || size != 8 || !settable {
+            // Reading, or an error: the guest's kernel knows all that is needed.
+            return self.let_through(notification);
+        }
+        let mut bytes = [0; 32];
+        if mem::read(self.guest, new, &mut bytes).is_err() {
+            return self.complete(notification, -i64::from(EFAULT));
+        }
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let action = [word(0), word(8), word(16), word(24)];
+        self.mirror_action(signo as i32, action)?;
+        self.actions[signo as usize - 1] = action;
+        self.let_through(notification)
+    }
+
+    fn mirror_action(&mut self, signo: i32, action: [u64; 4]) -> io::Result<()> {
+        let wanted = mirrored(signo, action, self.meta.stub);
+        if wanted == mirrored(signo, self.action_of(signo), self.meta.stub) {
+            return Ok(());
+        }
+        let input: Vec<u8> = wanted.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let request = Request {
+            nr: abi::SYS_RT_SIGACTION,
+            args: [signo as u64, self.meta.stub + INLINE_IN, 0, 8, 0, 0],
+            in_len: input.len() as u64,
+            ..Request::default()
+        };
+        self.deputy.rpc(&request, &input)?;
+        self.take_queued_signals()
+    }
+
+    pub fn rt_sigprocmask(&mut self, notification: &Notification) -> io::Result<()> {
+        let [how, new, _, size, ..] = notification.args;
+        if new == 0 || size != 8 || how > SIG_SETMASK {
+            return self.let_through(notification);
+        }
+        let mut bytes = [0; 8];
+        if mem::read(self.guest, new, &mut bytes).is_err() {
+            return self.complete(notification, -i64::from(EFAULT));
+        }
+        let set = u64::from_le_bytes(bytes) & !(abi::bit(abi::SIGKILL) | abi::bit(abi::SIGSTOP));
+        self.mask = match how {
+            SIG_BLOCK => self.mask | set,
+            SIG_UNBLOCK => self.mask & !set,
+            _ => set,
+        };
+        self.sync_mask()?;
+        self.take_queued_signals()?;
+        self.let_through(notification)
+    }
+}

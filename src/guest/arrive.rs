@@ -1,0 +1,143 @@
+//! A process arrives: verdict, build, take over the deputy, run. The entry of `mos-host`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+
+use crate::guest::filter;
+use crate::guest::host::{Ending, Host, Phase};
+use crate::guest::maps::FileMaps;
+use crate::image::restore::{Built, GuestBuilder};
+use crate::image::{Meta, pages};
+use crate::migrate::source::FRAME_LIMIT;
+use crate::migrate::{fault, target};
+use crate::sys::process::{CpuClock, monotonic_offsets};
+use crate::sys::signalfd::ChildSignals;
+use crate::sys::{cpu, ptrace};
+use crate::wire::client::Client;
+use crate::wire::control::ToMosd;
+use crate::wire::ctl::FromHost;
+use crate::wire::frame::{FrameBuffer, read_frame, write_frame};
+use crate::wire::node::{Built as BuiltWord, Offer, Opening, Started, Verdict};
+
+/// Serves one arriving process to its end. `conn` is the connection on which `offer` came.
+pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<Ending> {
+    let children = ChildSignals::new()?;
+    let welcome = client.register(&ToMosd::Host { home: offer.home })?;
+    fault::point("target.verdict")?;
+    if let Some(why) = unfit(&offer) {
+        write_frame(&mut conn, &Verdict::Refuse(why.clone()))?;
+        return Err(io::Error::other(why));
+    }
+    write_frame(&mut conn, &Verdict::Accept)?;
+    let built = build(&mut conn);
+    let (meta, built) = match built {
+        Ok(both) => both,
+        Err(error) => {
+            write_frame(&mut conn, &BuiltWord::Failed(format!("the process could not be built there: {error}")))?;
+            return Err(error);
+        }
+    };
+    let mut host = assemble(&mut conn, client, (welcome.address, welcome.port), meta, built, children)?;
+    if let Err(error) = start(&mut host) {
+        write_frame(&mut conn, &Started::No(error.to_string()))?;
+        return Err(error);
+    }
+    // The sender needs no word once the deputy is ours; it may be gone.
+    let _ = write_frame(&mut conn, &Started::Yes);
+    drop(conn);
+    finish(host)
+}
+
+/// What this machine lacks.
+fn unfit(offer: &Offer) -> Option<String> {
+    let lacking = offer.xfeatures & !cpu::xfeatures();
+    if lacking != 0 {
+        return Some(format!("this processor lacks register states that the process may use ({})", cpu::names(lacking)));
+    }
+    None
+}
+
+fn build(conn: &mut TcpStream) -> io::Result<(Meta, Built)> {
+    let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
+    fault::point("target.meta")?;
+    if meta.threads.len() != 1 || meta.actions.len() != 64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the image is not complete"));
+    }
+    fault::point("target.build")?;
+    let mut builder = GuestBuilder::create(&meta)?;
+    fault::point("target.pages")?;
+    pages::receive(conn, &mut |addr, data| builder.write(addr, data))?;
+    let built = builder.finish(&filter::program())?;
+    Ok((meta, built))
+}
+
+fn assemble(
+    conn: &mut TcpStream,
+    mut client: Client,
+    (me, port): (Ipv4Addr, u16),
+    mut meta: Meta,
+    built: Built,
+    children: ChildSignals,
+) -> io::Result<Host> {
+    fault::point("target.ctl")?;
+    let mut ctl = client.connect_node(meta.home.node)?;
+    write_frame(&mut ctl, &Opening::Ctl { tree: meta.home.tree, pid: meta.home.pid })?;
+    let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
+    meta.nmigs += 1;
+    let thread = &meta.threads[0];
+    let (monotonic, boottime) = monotonic_offsets()?;
+    Ok(Host {
+        client,
+        ctl,
+        ctl_in: FrameBuffer::new(FRAME_LIMIT),
+        deputy,
+        listener: built.listener,
+        children,
+        guest: built.pid,
+        me,
+        port,
+        actions: meta.actions.clone(),
+        mask: thread.mask,
+        home_mask: !0,
+        pending: VecDeque::new(),
+        resend: Vec::new(),
+        clock_offsets: (meta.monotonic_offset_ns - monotonic, meta.boottime_offset_ns - boottime),
+        files: FileMaps::new(&meta.areas),
+        phase: Phase::Running,
+        resume: thread.resume.clone(),
+        order: None,
+        leaving: false,
+        halted: false,
+        stopped: true,
+        big: None,
+        cpu: CpuClock::new(built.pid),
+        ending: None,
+        meta,
+    })
+}
+
+fn start(host: &mut Host) -> io::Result<()> {
+    fault::point("target.start")?;
+    host.sync_mask()?;
+    for info in std::mem::take(&mut host.meta.threads[0].pending) {
+        let info = Box::new(info.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?);
+        host.signal_from_home(info)?;
+    }
+    host.take_queued_signals()?;
+    fault::point("target.running")?;
+    let (pid, node, nmigs) = (host.home_pid(), host.me, host.meta.nmigs);
+    host.tell(&FromHost::Running { pid, node, nmigs })?;
+    host.go_on(0)
+}
+
+fn finish(mut host: Host) -> io::Result<Ending> {
+    let ended = host.run();
+    let (pid, cpu_ns) = (host.home_pid(), host.cpu.nanoseconds());
+    if !matches!(ended, Ok(Ending::Moved)) {
+        // The warden learns it from the end of the connection as well.
+        let _ = host.tell(&FromHost::Left { pid, cpu_ns });
+    }
+    let _ = ptrace::kill(host.guest);
+    ended
+}

@@ -1,0 +1,201 @@
+//! The host's state and its loop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use crate::image::{Meta, Resume};
+use crate::migrate::deputy::{Deputy, SigInfo};
+use crate::sys::poll::{self, Interest};
+use crate::sys::process::CpuClock;
+use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::signalfd::ChildSignals;
+use crate::syscall::Forward;
+use crate::wire::client::Client;
+use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
+use crate::wire::ctl::{FromHost, ToHost};
+use crate::wire::frame::{FrameBuffer, write_frame};
+
+/// A program's call that the deputy executes.
+pub struct Call {
+    pub notification: Notification,
+    pub forward: Forward,
+    pub issued: Instant,
+    /// What is left of a relative time-out, at `issued`.
+    pub left: Option<Duration>,
+    /// Signals that the deputy caught since the call was issued.
+    pub signalled: bool,
+    /// Bytes that earlier parts of a divided transfer have moved.
+    pub done: u64,
+}
+
+/// A sleep that the host itself waits out.
+pub struct Sleep {
+    pub notification: Notification,
+    pub until: Instant,
+    /// Where the remaining time is written when a handler interrupts it.
+    pub remainder: u64,
+    pub absolute: bool,
+}
+
+pub enum Phase {
+    Running,
+    InCall(Box<Call>),
+    Sleeping(Sleep),
+}
+
+/// An order to leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// Set when somebody waits for the outcome.
+    pub id: Option<u64>,
+    pub to: Target,
+}
+
+/// Why a host ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The deputy closed its channel: the process called exec, or ended.
+    HomeGone,
+    Moved,
+    /// The guest itself died (only a lack of memory or an administrator can do that).
+    GuestDied,
+}
+
+pub struct Host {
+    pub client: Client,
+    pub ctl: TcpStream,
+    pub ctl_in: FrameBuffer,
+    pub deputy: Deputy,
+    pub listener: Listener,
+    pub children: ChildSignals,
+    /// The guest's pid at this node.
+    pub guest: i32,
+    pub me: Ipv4Addr,
+    pub port: u16,
+    /// Everything of the process that does not change while it is here; areas and thread as they came.
+    pub meta: Meta,
+    pub actions: Vec<[u64; 4]>,
+    /// The guest's signal mask now, and the one that the deputy has.
+    pub mask: u64,
+    pub home_mask: u64,
+    /// Sent to the guest, not delivered yet.
+    pub pending: VecDeque<Box<SigInfo>>,
+    /// Delivery stops that were passed over, to be sent to the guest again.
+    pub resend: Vec<i32>,
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of home minus those of this node, in nanoseconds.
+    pub clock_offsets: (i64, i64),
+    /// File mappings of the guest, which are anonymous memory here.
+    pub files: crate::guest::maps::FileMaps,
+    pub phase: Phase,
+    pub resume: Resume,
+    pub order: Option<Order>,
+    /// The guest was told to stop so that it can leave.
+    pub leaving: bool,
+    /// The home process is stopped: the guest stays stopped.
+    pub halted: bool,
+    pub stopped: bool,
+    /// A larger staging area at home: address and length.
+    pub big: Option<(u64, u64)>,
+    pub cpu: CpuClock,
+    pub ending: Option<Ending>,
+}
+
+impl Host {
+    pub fn home_pid(&self) -> i32 {
+        self.meta.home.pid
+    }
+
+    /// Serves the guest until it is no longer here.
+    pub fn run(&mut self) -> io::Result<Ending> {
+        loop {
+            if let Some(ending) = self.ending.take() {
+                return Ok(ending);
+            }
+            let timeout = match &self.phase {
+                Phase::Sleeping(sleep) => Some(sleep.until.saturating_duration_since(Instant::now())),
+                _ => None,
+            };
+            let fds = [
+                (self.listener.as_fd().as_raw_fd(), Interest::Read),
+                (self.deputy.raw_fd(), Interest::Read),
+                (self.children.as_raw_fd(), Interest::Read),
+                (self.ctl.as_raw_fd(), Interest::Read),
+                (self.client.as_raw_fd(), Interest::Read),
+            ];
+            let ready = poll::wait(&fds, timeout)?;
+            self.serve(&ready)?;
+        }
+    }
+
+    fn serve(&mut self, ready: &[bool]) -> io::Result<()> {
+        if ready[1] {
+            self.channel_readable()?;
+        }
+        if ready[0] && self.ending.is_none() {
+            self.notified()?;
+        }
+        if ready[2] && self.ending.is_none() {
+            self.children.drain()?;
+            self.tracee_events()?;
+        }
+        if ready[3] && self.ending.is_none() {
+            self.ctl_readable()?;
+        }
+        if ready[4] && self.ending.is_none() {
+            self.mosd_readable()?;
+        }
+        self.check_sleep()
+    }
+
+    pub fn tell(&mut self, message: &FromHost) -> io::Result<()> {
+        write_frame(&mut self.ctl, message)
+    }
+
+    fn ctl_readable(&mut self) -> io::Result<()> {
+        if !self.ctl_in.fill(&mut self.ctl)? {
+            return Err(io::Error::other("the warden at home closed the control connection"));
+        }
+        while let Some(message) = self.ctl_in.next::<ToHost>()? {
+            match message {
+                ToHost::Move { id, to, .. } => self.ordered(Order { id: Some(id), to })?,
+                ToHost::Stop { .. } => self.halt()?,
+                ToHost::Continue { .. } => self.unhalt()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn mosd_readable(&mut self) -> io::Result<()> {
+        match self.client.recv() {
+            Ok((FromMosd::ListYours { id }, _)) => {
+                let procs = vec![self.info()];
+                self.client.send(&ToMosd::Mine { id, procs })
+            }
+            Ok((FromMosd::Move { id, to, .. }, _)) => {
+                self.client.send(&ToMosd::Moved { id, outcome: Outcome::Done })?;
+                self.ordered(Order { id: None, to })
+            }
+            Ok(_) => Ok(()),
+            // mosd was restarted: a guest needs it only to leave, and then connects anew.
+            Err(_) => self.client.reconnect(&ToMosd::Host { home: self.meta.home.node }),
+        }
+    }
+
+    fn info(&self) -> ProcInfo {
+        ProcInfo {
+            pid: self.guest,
+            uid: self.meta.home.uid,
+            place: Place::Home,
+            from: Some(self.meta.home.node),
+            origpid: Some(self.meta.home.pid),
+            frozen: Frozen::NotApplicable,
+            nmigs: self.meta.nmigs,
+            stays: None,
+            locked: false,
+            cpu_away_ns: self.cpu.nanoseconds(),
+        }
+    }
+}

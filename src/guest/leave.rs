@@ -1,0 +1,141 @@
+//! The guest moves on, or home: it is stopped, captured and sent; if that fails it runs on here.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+
+use crate::guest::host::{Ending, Host, Order};
+use crate::guest::stop::alive;
+use crate::image::{Meta, areas, capture};
+use crate::migrate::source::{self, HandOver, Stayed};
+use crate::sys::ptrace;
+use crate::wire::control::{Outcome, Target};
+use crate::wire::ctl::FromHost;
+use crate::wire::node::{Offer, Opening};
+
+impl Host {
+    /// Why an order cannot even be tried.
+    pub fn refuse(&self, order: &Order) -> Option<Outcome> {
+        match order.to {
+            _ if self.leaving => Some(Outcome::Stayed("another move is under way".to_owned())),
+            Target::Node(node) if node == self.me => Some(Outcome::Done),
+            Target::Best => Some(Outcome::Done),
+            _ if self.halted => Some(Outcome::Stayed("it is stopped".to_owned())),
+            _ => None,
+        }
+    }
+
+    pub fn report(&mut self, order: &Order, outcome: Outcome) -> io::Result<()> {
+        let pid = self.home_pid();
+        match order.id {
+            Some(id) => self.tell(&FromHost::Moved { pid, id, outcome }),
+            None => Ok(()),
+        }
+    }
+
+    /// The guest is stopped on its way out of the kernel (or at a fault) and leaves now.
+    pub fn leave(&mut self) -> io::Result<()> {
+        let order = self.order.take().unwrap_or(Order { id: None, to: Target::Home });
+        let mut left = self.try_leave(order.to);
+        if order.to == Target::Home && order.id.is_none() {
+            // It has to go: without home it cannot go on.
+            while left.is_err() && self.home_is_there() {
+                left = self.try_leave(order.to);
+            }
+        }
+        match left {
+            Ok(()) => {
+                let cpu_ns = self.cpu.nanoseconds();
+                let pid = self.home_pid();
+                log::info!("process {pid} left after {} ms of CPU time", cpu_ns / 1_000_000);
+                // The warden may already have closed: that it moved is known at home from the receiver too.
+                let _ = self.report(&order, Outcome::Done);
+                self.ending = Some(Ending::Moved);
+                Ok(())
+            }
+            Err(why) => self.stay(&order, why),
+        }
+    }
+
+    fn home_is_there(&mut self) -> bool {
+        self.deputy.raw_call(crate::sys::abi::SYS_GETPID, [0; 6]).is_ok()
+    }
+
+    fn stay(&mut self, order: &Order, why: Stayed) -> io::Result<()> {
+        log::info!("process {} stays: {why}", self.home_pid());
+        self.leaving = false;
+        self.deputy.set_mask(self.mask)?;
+        self.home_mask = self.mask;
+        self.report(order, Outcome::Stayed(why.0))?;
+        self.take_queued_signals()?;
+        if self.halted { Ok(()) } else { self.go_on(0) }
+    }
+
+    fn try_leave(&mut self, to: Target) -> Result<(), Stayed> {
+        let node = match to {
+            Target::Node(node) if node != self.meta.home.node => node,
+            _ => self.meta.home.node,
+        };
+        let mut conn = self.client.connect_node(node)?;
+        source::offer(&mut conn, &self.opening(node)?)?;
+        let meta = self.capture()?;
+        source::send_image(&mut conn, self.guest, &meta)?;
+        self.give(&mut conn, node)
+    }
+
+    fn opening(&self, node: Ipv4Addr) -> io::Result<Opening> {
+        let thread = &self.meta.threads[0];
+        let offer = Offer {
+            home: self.meta.home.node,
+            home_pid: self.meta.home.pid,
+            tree: self.meta.home.tree,
+            uid: self.meta.home.uid,
+            gid: self.meta.home.gid,
+            bytes: areas::areas(self.guest)?.iter().map(|area| area.end - area.start).sum(),
+            xsave_len: thread.xsave.len() as u32,
+            xfeatures: capture::xfeatures(&thread.xsave),
+            nmigs: self.meta.nmigs,
+        };
+        Ok(if node == self.meta.home.node {
+            Opening::Return { tree: offer.tree, pid: offer.home_pid, offer }
+        } else {
+            Opening::Migrate(offer)
+        })
+    }
+
+    /// The image of the stopped guest. Signals that home delivers from now on wait there.
+    fn capture(&mut self) -> Result<Meta, Stayed> {
+        self.deputy.set_mask(!0)?;
+        self.home_mask = !0;
+        while let Some(info) = self.deputy.signals.pop_front() {
+            self.pending.push_back(info);
+        }
+        let mut thread = capture::thread_state(self.guest)?;
+        let gadget = crate::image::restore::gadget(self.meta.stub);
+        let inner = capture::inner_state(&mut crate::sys::inject::Injector::new(self.guest, gadget)?, self.meta.stub)?;
+        thread.altstack = inner.altstack;
+        thread.clear_tid = self.meta.threads[0].clear_tid;
+        thread.tid = self.meta.threads[0].tid;
+        thread.mask = self.mask;
+        thread.pending = self.pending.iter().map(|info| info.to_vec()).collect();
+        thread.resume = self.resume.clone();
+        let areas = self.files.label(areas::areas(self.guest)?);
+        Ok(Meta {
+            threads: vec![thread],
+            areas,
+            mm: crate::image::MmLayout { brk: inner.brk, ..self.meta.mm },
+            actions: self.actions.clone(),
+            cpu_away_ns: self.meta.cpu_away_ns + self.cpu.nanoseconds(),
+            ..self.meta.clone()
+        })
+    }
+
+    fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<(), Stayed> {
+        match source::hand_over(conn, &mut self.deputy, node) {
+            HandOver::Done => {}
+            HandOver::Kept(why) => return Err(why),
+            // The receiver has the deputy: this copy must never run again.
+            HandOver::Switched(why) => log::warn!("process {}: after the switch: {why}", self.home_pid()),
+        }
+        alive(ptrace::kill(self.guest)).map_err(Stayed::from)
+    }
+}

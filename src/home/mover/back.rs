@@ -1,0 +1,207 @@
+//! Back home: the image is written into the home process, which then goes on natively.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpStream;
+
+
+use crate::home::mover::reconcile::{self, Plan};
+use crate::home::mover::{register, resume};
+use crate::image::{Area, Kind, Meta, areas, pages};
+use crate::migrate::deputy::Deputy;
+use crate::migrate::source::FRAME_LIMIT;
+use crate::migrate::{fault, target};
+use crate::sys::{abi, mem, pagemap, procfs};
+use crate::wire::channel::{NO_CALL, Request};
+use crate::wire::client::Client;
+use crate::wire::control::Outcome;
+use crate::wire::frame::{read_frame, write_frame};
+use crate::wire::node::{Built, Started, Verdict};
+
+const PAGE: u64 = 4096;
+/// The address space from the stub on that belongs to mos.
+const RESERVED: u64 = 4 << 30;
+
+/// Receives process `pid`; on failure it runs on where it was.
+pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
+    match try_back(pid, &mut conn, client) {
+        Ok(()) => Outcome::Done,
+        Err(_) if !procfs::exists(pid) => Outcome::Gone,
+        Err(error) => {
+            // The sender learns why; if it cannot be told, it sees the connection end.
+            let _ = write_frame(&mut conn, &Built::Failed(error.to_string()));
+            Outcome::Stayed(error.to_string())
+        }
+    }
+}
+
+fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<()> {
+    let (_, port) = register(client)?;
+    fault::point("target.verdict")?;
+    write_frame(conn, &Verdict::Accept)?;
+    let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
+    fault::point("target.meta")?;
+    let mut arrival = Arrival::new(pid, meta)?;
+    fault::point("target.pages")?;
+    pages::receive(conn, &mut |addr, data| arrival.page(addr, data))?;
+    let deputy = target::take_deputy(conn, client, port, (arrival.meta.stub, arrival.meta.channel_fd))?;
+    arrival.finish(deputy)?;
+    // The sender's copy is void from the switch on, whether or not it hears this.
+    let _ = write_frame(conn, &Started::Yes);
+    Ok(())
+}
+
+/// A process that is coming home.
+struct Arrival {
+    pid: i32,
+    meta: Meta,
+    plan: Plan,
+    /// Contents of areas that do not exist at home yet.
+    waiting: BTreeMap<u64, Vec<u8>>,
+    /// Ranges of `plan.kept` that were written, in ascending order of arrival.
+    written: Vec<(u64, u64)>,
+}
+
+impl Arrival {
+    fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
+        if meta.threads.len() != 1 || meta.actions.len() != 64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the image is not complete"));
+        }
+        let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
+        Ok(Arrival { pid, meta, plan, waiting: BTreeMap::new(), written: Vec::new() })
+    }
+
+    /// Contents for one run of pages. They go straight into the home process where it has the area: it does not use its
+    /// memory while it is away, and the host has told it to forget the way back.
+    fn page(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+        let mut at = addr;
+        let end = addr + data.len() as u64;
+        while at < end {
+            let slice = |to: u64| &data[(at - addr) as usize..(to - addr) as usize];
+            let next = self.plan.kept.partition_point(|((_, kept_end), _)| *kept_end <= at);
+            match self.plan.kept.get(next).copied() {
+                Some(((start, stop), file)) if start <= at => {
+                    let to = stop.min(end);
+                    write_home(self.pid, at, slice(to), file)?;
+                    self.written.push((at, to));
+                    at = to;
+                }
+                other => {
+                    let to = other.map_or(end, |((start, _), _)| start.min(end));
+                    self.waiting.insert(at, slice(to).to_vec());
+                    at = to;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut deputy: Deputy) -> io::Result<()> {
+        deputy.call(abi::SYS_BRK, [self.meta.mm.brk, 0, 0, 0, 0, 0])?;
+        self.grow_stack(&mut deputy)?;
+        let plan = reconcile::plan(&areas::areas(self.pid)?, &self.meta.areas, reserved(&self.meta));
+        for (start, end) in &plan.unmap {
+            deputy.call(abi::SYS_MUNMAP, [*start, end - start, 0, 0, 0, 0])?;
+        }
+        for area in &plan.map {
+            map(&mut deputy, area)?;
+        }
+        for (start, end, prot) in &plan.protect {
+            deputy.call(abi::SYS_MPROTECT, [*start, end - start, u64::from(*prot), 0, 0, 0])?;
+        }
+        self.forget_stale(&mut deputy)?;
+        let shared = |addr: u64| self.meta.areas.iter().any(|a| a.shared && (a.start..a.end).contains(&addr));
+        for (addr, data) in &self.waiting {
+            if !shared(*addr) {
+                mem::write(self.pid, *addr, data)?;
+            }
+        }
+        resume::resume(self.pid, &self.meta, deputy)
+    }
+
+    /// The stack grows by being touched, so that it stays one area.
+    fn grow_stack(&mut self, deputy: &mut Deputy) -> io::Result<()> {
+        let Some(stack) = self.meta.areas.iter().find(|area| area.kind == Kind::Stack) else { return Ok(()) };
+        let request = Request { flags: NO_CALL, in_len: 1, in_ptr: stack.start, ..Request::default() };
+        let there = areas::areas(self.pid)?.iter().any(|area| (area.start..area.end).contains(&stack.start));
+        if !there {
+            deputy.rpc(&request, &[0])?;
+        }
+        Ok(())
+    }
+
+    /// Anonymous pages that home still has and the image has not are dropped: they are zero now.
+    fn forget_stale(&mut self, deputy: &mut Deputy) -> io::Result<()> {
+        self.written.sort_unstable();
+        for ((start, end), file) in &self.plan.kept {
+            if *file {
+                continue;
+            }
+            for (from, to) in pagemap::present(self.pid, *start, *end)? {
+                for (from, to) in without(from, to, &self.written) {
+                    deputy.call(abi::SYS_MADVISE, [from, to - from, abi::MADV_DONTNEED, 0, 0, 0])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reserved(meta: &Meta) -> (u64, u64) {
+    (meta.stub, meta.stub + RESERVED)
+}
+
+/// Writes contents; over a private file only what differs from it, so that the rest stays the file's.
+fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
+    if !file {
+        return mem::write(pid, addr, data);
+    }
+    let mut there = vec![0; data.len()];
+    if mem::read(pid, addr, &mut there).is_err() {
+        return mem::write(pid, addr, data);
+    }
+    for (index, (new, old)) in data.chunks(PAGE as usize).zip(there.chunks(PAGE as usize)).enumerate() {
+        if new != old {
+            mem::write(pid, addr + index as u64 * PAGE, new)?;
+        }
+    }
+    Ok(())
+}
+
+fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
+    let grows = if area.kind == Kind::Stack { abi::MAP_GROWSDOWN } else { 0 };
+    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED | abi::MAP_NORESERVE | grows;
+    let len = area.end - area.start;
+    deputy.call(abi::SYS_MMAP, [area.start, len, u64::from(area.prot), flags, u64::MAX, 0]).map(drop)
+}
+
+/// The parts of a range that no range of a sorted list covers.
+fn without(from: u64, to: u64, covered: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut rest = Vec::new();
+    let mut at = from;
+    let first = covered.partition_point(|(_, end)| *end <= from);
+    for (start, end) in covered[first..].iter().take_while(|(start, _)| *start < to) {
+        if *start > at {
+            rest.push((at, *start));
+        }
+        at = at.max(*end);
+    }
+    if at < to {
+        rest.push((at, to));
+    }
+    rest
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn gaps_between_written_ranges_are_found() {
+        let written = [(0, 4), (8, 12), (20, 24)];
+        assert_eq!(without(2, 22, &written), [(4, 8), (12, 20)]);
+        assert_eq!(without(8, 12, &written), []);
+        assert_eq!(without(24, 30, &written), [(24, 30)]);
+    }
+}

@@ -1,0 +1,68 @@
+//! One move that touches home, in a process of its own: it may be killed at any moment without loss to the program.
+
+pub mod back;
+pub mod out;
+pub mod reconcile;
+pub mod resume;
+pub mod seize;
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::client::Client;
+use crate::wire::control::{Outcome, ToMosd};
+use crate::wire::frame::write_frame;
+
+/// What a mover is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Job {
+    /// Take process `pid` from home to `node`.
+    Out(OutJob),
+    /// Receive process `pid` back; the connection is descriptor 4.
+    Back { pid: i32, tree: u64 },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutJob {
+    pub pid: i32,
+    pub node: Ipv4Addr,
+    pub tree: u64,
+    pub nmigs: u32,
+    pub cpu_away_ns: u64,
+    pub unsupported: u32,
+    /// Seccomp filters that every process of the tree has.
+    pub filters: u32,
+}
+
+/// From a mover to its warden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromMover {
+    /// The process has been told to stop: a notification of it that waits must be answered now.
+    Seized,
+    /// The move is over.
+    Result(Outcome),
+}
+
+/// The entry of `mos-mover`: does the job and tells the warden what became of it.
+pub fn run(job: Job, mut warden: UnixStream, connection: Option<TcpStream>, mut client: Client) -> i32 {
+    let outcome = match job {
+        Job::Out(job) => out::out(&job, &mut warden, &mut client),
+        Job::Back { pid, .. } => match connection {
+            Some(conn) => back::back(pid, conn, &mut client),
+            None => Outcome::Stayed("no connection was given".to_owned()),
+        },
+    };
+    log::debug!("mover: {outcome:?}");
+    match write_frame(&mut warden, &FromMover::Result(outcome)) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+/// Registers with mosd; gives this node's address and the cluster's port.
+pub fn register(client: &mut Client) -> std::io::Result<(Ipv4Addr, u16)> {
+    let welcome = client.register(&ToMosd::Mover)?;
+    Ok((welcome.address, welcome.port))
+}

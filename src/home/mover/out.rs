@@ -1,0 +1,102 @@
+//! From home to another node.
+
+use std::os::unix::net::UnixStream;
+
+use crate::home::mover::seize::{self, Held};
+use crate::home::mover::{OutJob, register};
+use crate::image::{HomeId, Meta, areas, capture, check};
+use crate::migrate::fault;
+use crate::migrate::mirror::mirrored_all;
+use crate::migrate::source::{self, HandOver, Stayed};
+use crate::sys::process::monotonic_offsets;
+use crate::sys::{abi, procfs, vdso};
+use crate::wire::client::Client;
+use crate::wire::control::Outcome;
+use crate::wire::node::{Offer, Opening};
+
+/// Does the job; whatever goes wrong, the process runs on at home.
+pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcome {
+    match try_out(job, warden, client) {
+        Ok(outcome) => outcome,
+        Err(_) if !procfs::exists(job.pid) => Outcome::Gone,
+        Err(why) => Outcome::Stayed(why.0),
+    }
+}
+
+fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result<Outcome, Stayed> {
+    let (home, _) = register(client)?;
+    let before = areas::areas(job.pid)?;
+    if let Some(why) = check::why_not(job.pid, &before, job.filters) {
+        return Err(Stayed(why));
+    }
+    fault::point("source.connect")?;
+    let mut conn = client.connect_node(job.node)?;
+    let (uid, gid) = procfs::ids(job.pid)?;
+    let id = HomeId { node: home, pid: job.pid, tree: job.tree, uid, gid };
+    let offer = Offer {
+        home,
+        home_pid: job.pid,
+        tree: job.tree,
+        uid,
+        gid,
+        bytes: before.iter().map(|area| area.end - area.start).sum(),
+        xsave_len: crate::sys::cpu::xsave_size() as u32,
+        xfeatures: crate::sys::cpu::xfeatures(),
+        nmigs: job.nmigs,
+    };
+    source::offer(&mut conn, &Opening::Migrate(offer))?;
+
+    let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
+    let Held { mut deputy, thread, areas } = seize::seize(job.pid, job.filters, warden, &lost)?;
+    let meta = complete(job, id, &mut deputy, thread, areas)?;
+    source::send_image(&mut conn, job.pid, &meta)?;
+    deputy.set_actions(&mirrored_all(&meta.actions, meta.stub))?;
+    match source::hand_over(&mut conn, &mut deputy, job.node) {
+        HandOver::Done => Ok(Outcome::Done),
+        HandOver::Kept(why) | HandOver::Switched(why) => Err(why),
+    }
+}
+
+/// Asks the process for what only it can tell, and makes the image.
+fn complete(
+    job: &OutJob,
+    home: HomeId,
+    deputy: &mut crate::migrate::deputy::Deputy,
+    mut thread: crate::image::Thread,
+    areas: Vec<crate::image::Area>,
+) -> Result<Meta, Stayed> {
+    fault::point("source.inner")?;
+    let actions = deputy.actions()?;
+    for which in [1, 2] {
+        let (value, timer) = deputy.call_out(abi::SYS_GETITIMER, [which, 0, 0, 0, 0, 0], 1, 32)?;
+        if value == 0 && timer.iter().any(|byte| *byte != 0) {
+            return Err(Stayed("it has a timer that counts its CPU time".to_owned()));
+        }
+    }
+    let (base, channel_fd) = (deputy.base, deputy.channel_fd);
+    let inner = capture::inner_state(deputy, base)?;
+    thread.altstack = inner.altstack;
+    thread.clear_tid = inner.clear_tid;
+    thread.tid = job.pid;
+    let mut mm = procfs::mm_layout(job.pid)?;
+    mm.brk = inner.brk;
+    let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets()?;
+    Ok(Meta {
+        home,
+        stub: base,
+        channel_fd,
+        threads: vec![thread],
+        vdso_hash: vdso::hash(job.pid, &areas)?,
+        areas,
+        mm,
+        actions,
+        stack_limit: inner.stack_limit,
+        monotonic_offset_ns,
+        boottime_offset_ns,
+        cpu_away_ns: job.cpu_away_ns,
+        cpu_home_ns: procfs::user_time_ns(job.pid)?,
+        nmigs: job.nmigs,
+        comm: procfs::comm(job.pid)?,
+        unsupported: job.unsupported as u8,
+    })
+}

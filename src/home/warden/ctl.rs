@@ -1,0 +1,130 @@
+//! The hosts of this tree's away processes.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+
+use crate::home::warden::interrupt;
+use crate::home::warden::state::{Ctl, Warden};
+use crate::sys::{procfs, unix};
+use crate::wire::control::{Outcome, Place};
+use crate::wire::ctl::{FromHost, ToHost};
+use crate::wire::frame::{FrameBuffer, write_frame};
+
+impl Warden {
+    pub fn add_ctl(&mut self, pid: i32, stream: TcpStream) {
+        let id = self.number();
+        self.ctls.insert(id, Ctl { stream, buffer: FrameBuffer::new(1 << 20), pid });
+    }
+
+    /// Says something to a host; false when it is gone.
+    pub fn to_host(&mut self, id: u64, message: &ToHost) -> bool {
+        let Some(ctl) = self.ctls.get_mut(&id) else { return false };
+        write_frame(&mut ctl.stream, message).is_ok()
+    }
+
+    pub fn ctl_readable(&mut self, id: u64) {
+        let Some(ctl) = self.ctls.get_mut(&id) else { return };
+        let mut bytes = [0; 4096];
+        // One read a round: the socket is readable, so this does not wait.
+        let open = match ctl.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(n) => {
+                ctl.buffer.feed(&bytes[..n]);
+                true
+            }
+            Err(error) => error.kind() == io::ErrorKind::Interrupted,
+        };
+        let mut messages = Vec::new();
+        while let Ok(Some(message)) = ctl.buffer.next::<FromHost>() {
+            messages.push(message);
+        }
+        for message in messages {
+            self.from_host(id, message);
+        }
+        if !open {
+            self.ctl_ended(id);
+        }
+    }
+
+    fn from_host(&mut self, id: u64, message: FromHost) {
+        match message {
+            FromHost::Running { pid, node, nmigs } => {
+                let Some(proc) = self.procs.get_mut(&pid) else { return };
+                proc.place = Place::Away(node);
+                proc.settings.nmigs = nmigs;
+                proc.ctl = Some(id);
+                proc.halted = false;
+                self.notify_migration(pid);
+            }
+            FromHost::Left { pid, cpu_ns } => {
+                if let Some(proc) = self.procs.get_mut(&pid) {
+                    proc.cpu_away_ns += cpu_ns;
+                }
+                self.at_home(pid, None);
+            }
+            FromHost::Interrupt { pid } => {
+                if let Some(ctl) = self.ctls.get(&id) && ctl.pid == pid {
+                    interrupt::interrupt(pid);
+                }
+            }
+            FromHost::Moved { pid, outcome, .. } => self.moved(pid, outcome),
+            FromHost::Cpu { pid, ns } => {
+                if let Some(proc) = self.procs.get_mut(&pid) {
+                    proc.cpu_away_ns += ns;
+                }
+            }
+            FromHost::Stays { pid, why } => {
+                if let Some(proc) = self.procs.get_mut(&pid) {
+                    proc.stays = why;
+                }
+            }
+            FromHost::Forked { .. } => {}
+        }
+    }
+
+    /// A process runs natively here (again).
+    pub fn at_home(&mut self, pid: i32, nmigs: Option<u32>) {
+        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        proc.place = Place::Home;
+        proc.ctl = None;
+        proc.halted = false;
+        if let Some(nmigs) = nmigs {
+            proc.settings.nmigs = nmigs;
+            self.notify_migration(pid);
+        }
+    }
+
+    /// The signal that a program asked for after each migration (`/proc/self/sigmig`).
+    fn notify_migration(&self, pid: i32) {
+        let Some(proc) = self.procs.get(&pid) else { return };
+        if proc.settings.sigmig != 0 && unix::kill(pid, proc.settings.sigmig as i32).is_err() {
+            log::debug!("{pid} ended before its signal");
+        }
+    }
+
+    /// A host is gone. Where its process is now was said before, unless it died.
+    fn ctl_ended(&mut self, id: u64) {
+        let Some(ctl) = self.ctls.remove(&id) else { return };
+        let here = self.procs.get(&ctl.pid).is_some_and(|proc| proc.ctl == Some(id));
+        if here {
+            self.at_home(ctl.pid, None);
+            self.moved(ctl.pid, Outcome::Stayed("its host ended".to_owned()));
+        }
+    }
+
+    /// Stop and continue act on both halves: the home half stops by itself, the guest is told.
+    pub fn watch(&mut self) {
+        let mut changes = Vec::new();
+        for (pid, proc) in &mut self.procs {
+            let (Place::Away(_), Some(ctl)) = (proc.place, proc.ctl) else { continue };
+            let stopped = procfs::stat(*pid).is_ok_and(|stat| stat.state == 'T');
+            if stopped != proc.halted {
+                proc.halted = stopped;
+                changes.push((ctl, if stopped { ToHost::Stop { pid: *pid } } else { ToHost::Continue { pid: *pid } }));
+            }
+        }
+        for (ctl, message) in changes {
+            self.to_host(ctl, &message);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which processes belong to the tree, and what is known of each.
+
+use std::net::Ipv4Addr;
+
+use crate::config::Paths;
+use crate::home::interface::Settings;
+use crate::home::warden::state::{Proc, Warden};
+use crate::image::{areas, check};
+use crate::sys::procfs;
+use crate::wire::client::Client;
+use crate::wire::control::{Frozen, FromMosd, Place, ProcInfo, ToMosd};
+
+impl Warden {
+    /// Adds a process; it inherits what its parent may pass on (manual, "recursive mosrun").
+    pub fn add(&mut self, pid: i32, settings: &Settings) {
+        let Ok(stat) = procfs::stat(pid) else { return };
+        let proc = Proc {
+            born: stat.starttime,
+            settings: settings.clone(),
+            place: Place::Home,
+            cpu_away_ns: 0,
+            stays: None,
+            native: false,
+            moving: None,
+            ctl: None,
+            halted: false,
+            start: None,
+            asked: None,
+        };
+        self.procs.insert(pid, proc);
+    }
+
+    /// Makes sure that a process which was heard of is known.
+    pub fn know(&mut self, pid: i32) {
+        if self.alive(pid) {
+            return;
+        }
+        let parent = procfs::stat(pid).map(|stat| stat.ppid).unwrap_or_default();
+        let settings = self.procs.get(&parent).map_or_else(Settings::default, |proc| proc.settings.clone());
+        let native = self.procs.get(&parent).is_some_and(|proc| proc.native);
+        self.add(pid, &settings);
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.native = native;
+        }
+    }
+
+    /// Whether a known pid is still that process.
+    pub fn alive(&self, pid: i32) -> bool {
+        let Some(proc) = self.procs.get(&pid) else { return false };
+        procfs::stat(pid).is_ok_and(|stat| stat.starttime == proc.born && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// After forks: the children are learnt while their parents live.
+    pub fn look_at_forkers(&mut self) {
+        for pid in std::mem::take(&mut self.forkers) {
+            self.look_at_children(pid);
+        }
+    }
+
+    fn look_at_children(&mut self, pid: i32) {
+        for child in procfs::children(pid).unwrap_or_default() {
+            if !self.procs.contains_key(&child) {
+                self.know(child);
+            }
+        }
+    }
+
+    /// Brings the list up to date.
+    pub fn refresh(&mut self) {
+        let dead: Vec<i32> = self.procs.keys().copied().filter(|pid| !self.alive(*pid)).collect();
+        let mut at = 0;
+        let mut pids: Vec<i32> = self.procs.keys().copied().collect();
+        while at < pids.len() {
+            for child in procfs::children(pids[at]).unwrap_or_default() {
+                if !self.procs.contains_key(&child) {
+                    self.know(child);
+                    pids.push(child);
+                }
+            }
+            at += 1;
+        }
+        for pid in dead {
+            self.procs.remove(&pid);
+        }
+    }
+
+    /// Why a process cannot move now.
+    pub fn why_not(&self, pid: i32) -> Option<String> {
+        let proc = self.procs.get(&pid)?;
+        if proc.place != Place::Home {
+            return None;
+        }
+        match areas::areas(pid) {
+            Ok(areas) => check::why_not(pid, &areas, self.filters),
+            Err(_) => proc.stays.clone(),
+        }
+    }
+
+    pub fn infos(&mut self) -> Vec<ProcInfo> {
+        self.refresh();
+        let mut infos: Vec<ProcInfo> =
+            self.procs.iter().filter(|(_, proc)| !proc.native).map(|(pid, proc)| self.info(*pid, proc)).collect();
+        infos.sort_by_key(|info| info.pid);
+        infos
+    }
+
+    fn info(&self, pid: i32, proc: &Proc) -> ProcInfo {
+        let starting = proc.start.is_some() || proc.moving.as_ref().is_some_and(|moving| moving.start.is_some());
+        let place = match proc.place {
+            Place::Home if starting => Place::Starting,
+            Place::Home if proc.moving.is_some() => Place::Leaving,
+            place => place,
+        };
+        ProcInfo {
+            pid,
+            uid: procfs::ids(pid).map(|(uid, _)| uid).unwrap_or_default(),
+            place,
+            from: None,
+            origpid: None,
+            frozen: if proc.settings.freezable { Frozen::No } else { Frozen::NotApplicable },
+            nmigs: proc.settings.nmigs,
+            stays: self.why_not(pid),
+            locked: proc.settings.locked,
+            cpu_away_ns: proc.cpu_away_ns,
+        }
+    }
+
+    /// The address of a node number (or of an address as a number).
+    pub fn node_of(&self, number: u32) -> Option<Ipv4Addr> {
+        let name = if number > 0xffff { Ipv4Addr::from(number).to_string() } else { number.to_string() };
+        let mut client = Client::connect(&Paths::from_env()).ok()?;
+        match client.ask(&ToMosd::Resolve { name }) {
+            Ok(FromMosd::Node(Some(node))) => Some(node.address),
+            _ => None,
+        }
+    }
+}

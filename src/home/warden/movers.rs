@@ -1,0 +1,246 @@
+//! Orders to move, and the movers that carry out those which touch home.
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use crate::home::mover::{FromMover, Job, OutJob};
+use crate::home::warden::state::{Mover, Moving, Warden};
+use crate::sys::{procfs, spawn, unix};
+use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
+use crate::wire::ctl::ToHost;
+use crate::wire::frame::FrameBuffer;
+use crate::wire::node::Opening;
+
+impl Warden {
+    pub fn mosd_readable(&mut self) {
+        loop {
+            let Some(client) = &mut self.client else { return };
+            match client.try_recv() {
+                Ok(Some((message, fd))) => self.from_mosd(message, fd),
+                Ok(None) => return,
+                Err(error) => {
+                    log::info!("mosd is gone: {error}");
+                    self.client = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub fn to_mosd(&mut self, message: &ToMosd) {
+        // When mosd is gone nobody waits for this any more; the loop connects again.
+        if let Some(client) = &mut self.client
+            && client.send(message).is_err()
+        {
+            self.client = None;
+        }
+    }
+
+    fn from_mosd(&mut self, message: FromMosd, fd: Option<OwnedFd>) {
+        match (message, fd) {
+            (FromMosd::ListYours { id }, _) => {
+                let procs = self.infos();
+                self.to_mosd(&ToMosd::Mine { id, procs });
+            }
+            (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving { id: Some(id), to, start: None }),
+            (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
+            (FromMosd::Arrived { opening: Opening::Ctl { pid, .. } }, Some(fd)) => self.host_connected(pid, fd),
+            (FromMosd::Arrived { opening: Opening::Return { pid, .. } }, Some(fd)) => self.coming_home(pid, fd),
+            _ => {}
+        }
+    }
+
+    /// Every process that can move goes to a random place other than where it is.
+    fn shake(&mut self, nodes: &[Ipv4Addr]) {
+        self.refresh();
+        let pids: Vec<i32> = self.procs.keys().copied().collect();
+        for pid in pids {
+            let Some(proc) = self.procs.get(&pid) else { continue };
+            if proc.native || proc.moving.is_some() || proc.start.is_some() {
+                continue;
+            }
+            let mut places: Vec<Target> = nodes
+                .iter()
+                .filter(|node| **node != self.me && proc.place != Place::Away(**node))
+                .map(|node| Target::Node(*node))
+                .collect();
+            if proc.place != Place::Home {
+                places.push(Target::Home);
+            }
+            if places.is_empty() {
+                continue;
+            }
+            let to = places[(unix::random_u64() % places.len() as u64) as usize];
+            self.order(pid, Moving { id: None, to, start: None });
+        }
+    }
+
+    /// Has a process moved; the outcome goes to whoever asked.
+    pub fn order(&mut self, pid: i32, moving: Moving) {
+        if !self.alive(pid) {
+            return self.outcome(pid, &moving, Outcome::Gone);
+        }
+        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        if proc.native {
+            return self.outcome(pid, &moving, Outcome::Stayed("it runs natively (mosnative)".to_owned()));
+        }
+        if proc.moving.is_some() {
+            return self.outcome(pid, &moving, Outcome::Stayed("another move is under way".to_owned()));
+        }
+        match (proc.place, moving.to) {
+            (Place::Home, Target::Home) | (_, Target::Best) => self.outcome(pid, &moving, Outcome::Done),
+            (Place::Home, Target::Node(node)) if node == self.me => self.outcome(pid, &moving, Outcome::Done),
+            (Place::Home, Target::Node(node)) => {
+                proc.moving = Some(moving);
+                if let Err(error) = self.send_out(pid, node) {
+                    self.moved(pid, Outcome::Stayed(format!("no mover could be started: {error}")));
+                }
+            }
+            _ => {
+                let to = match moving.to {
+                    Target::Node(node) if node == self.me => Target::Home,
+                    to => to,
+                };
+                let ctl = proc.ctl;
+                proc.moving = Some(moving);
+                let id = self.number();
+                if !ctl.is_some_and(|ctl| self.to_host(ctl, &ToHost::Move { pid, id, to })) {
+                    self.moved(pid, Outcome::Stayed("its host does not answer".to_owned()));
+                }
+            }
+        }
+    }
+
+    fn send_out(&mut self, pid: i32, node: Ipv4Addr) -> io::Result<()> {
+        let Some(proc) = self.procs.get(&pid) else { return Ok(()) };
+        let job = Job::Out(OutJob {
+            pid,
+            node,
+            tree: self.tree,
+            nmigs: proc.settings.nmigs,
+            cpu_away_ns: proc.cpu_away_ns,
+            unsupported: proc.settings.unsupported,
+            filters: self.filters,
+        });
+        self.start_mover(pid, &job, None)
+    }
+
+    fn coming_home(&mut self, pid: i32, fd: OwnedFd) {
+        if !self.alive(pid) {
+            return;
+        }
+        let job = Job::Back { pid, tree: self.tree };
+        if let Err(error) = self.start_mover(pid, &job, Some(fd)) {
+            log::warn!("process {pid} cannot come home: {error}");
+        }
+    }
+
+    fn start_mover(&mut self, pid: i32, job: &Job, connection: Option<OwnedFd>) -> io::Result<()> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let text = ron::to_string(job).map_err(io::Error::other)?;
+        let mut fds = vec![OwnedFd::from(theirs)];
+        let back = connection.is_some();
+        fds.extend(connection);
+        let child = spawn::same_binary("mos-mover", &[&text], fds)?;
+        let id = self.number();
+        self.movers.insert(id, Mover { stream: ours, buffer: FrameBuffer::new(1 << 16), child, pid, back });
+        Ok(())
+    }
+
+    pub fn mover_readable(&mut self, id: u64) {
+        let Some(mover) = self.movers.get_mut(&id) else { return };
+        let pid = mover.pid;
+        let mut bytes = [0; 4096];
+        let open = match mover.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(n) => {
+                mover.buffer.feed(&bytes[..n]);
+                true
+            }
+            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        };
+        let mut messages = Vec::new();
+        while let Ok(Some(message)) = mover.buffer.next::<FromMover>() {
+            messages.push(message);
+        }
+        for message in messages {
+            match message {
+                FromMover::Seized => self.seized(pid),
+                FromMover::Result(outcome) => self.mover_result(id, outcome),
+            }
+        }
+        if !open {
+            self.mover_ended(id);
+        }
+    }
+
+    fn mover_result(&mut self, id: u64, outcome: Outcome) {
+        let Some(mover) = self.movers.get(&id) else { return };
+        let (pid, back) = (mover.pid, mover.back);
+        if !back {
+            return self.moved(pid, outcome);
+        }
+        if outcome == Outcome::Done {
+            let nmigs = self.procs.get(&pid).map_or(0, |proc| proc.settings.nmigs + 1);
+            self.at_home(pid, Some(nmigs));
+        }
+        // An order to come home is answered by the host, or here if the host is gone before it can.
+        if outcome == Outcome::Done && self.procs.get(&pid).is_some_and(|proc| proc.moving.is_some()) {
+            self.moved(pid, outcome);
+        }
+    }
+
+    /// A mover ended; if it said nothing before, the move did not happen.
+    fn mover_ended(&mut self, id: u64) {
+        let Some(mut mover) = self.movers.remove(&id) else { return };
+        if let Err(error) = mover.child.wait() {
+            log::warn!("mover of {}: {error}", mover.pid);
+        }
+        let waits = self.procs.get(&mover.pid).is_some_and(|proc| proc.moving.is_some());
+        if waits && !mover.back && self.procs.get(&mover.pid).is_some_and(|proc| proc.place == Place::Home) {
+            self.moved(mover.pid, Outcome::Stayed("its mover was killed".to_owned()));
+        }
+    }
+
+    /// A move is over.
+    pub fn moved(&mut self, pid: i32, outcome: Outcome) {
+        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        let Some(moving) = proc.moving.take() else { return };
+        proc.stays = match &outcome {
+            Outcome::Stayed(why) => Some(why.clone()),
+            _ => None,
+        };
+        self.asked_outcome(pid, &outcome);
+        self.outcome(pid, &moving, outcome);
+    }
+
+    fn outcome(&mut self, pid: i32, moving: &Moving, outcome: Outcome) {
+        if let (Some(false), Outcome::Stayed(why)) = (moving.start, &outcome) {
+            self.start_failed(pid, moving.to, why);
+        }
+        if let Some(id) = moving.id {
+            self.to_mosd(&ToMosd::Moved { id, outcome });
+        }
+    }
+
+    /// The program was to start elsewhere, could not, and must not run here (`mosrun -r` without `-F`).
+    fn start_failed(&self, pid: i32, to: Target, why: &str) {
+        let node = match to {
+            Target::Node(node) => node.to_string(),
+            _ => "home".to_owned(),
+        };
+        procfs::say(pid, &format!("mosrun: failed migrating to {node}: {why}\n"));
+        if let Err(error) = unix::kill(pid, unix::SIGKILL) {
+            log::warn!("{pid}: {error}");
+        }
+    }
+
+    /// A host's control connection.
+    fn host_connected(&mut self, pid: i32, fd: OwnedFd) {
+        let stream = TcpStream::from(fd);
+        self.add_ctl(pid, stream);
+    }
+}

@@ -1,0 +1,180 @@
+//! Notifications of the tree: opens of the program interface, and forks.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::home::interface::{self, Ask, Wanted};
+use crate::home::warden::state::{Asked, Moving, Warden};
+use crate::sys::abi::{self, EPERM, ERESTARTNOINTR};
+use crate::sys::seccomp::{Notification, Response};
+use crate::sys::{mem, procfs, unix};
+use crate::wire::control::{Outcome, Place, Target};
+
+/// Longer paths than this are not of the interface.
+const LONGEST: usize = 64;
+
+impl Warden {
+    pub fn notification(&mut self) -> io::Result<()> {
+        let Some(notification) = self.listener.recv()? else { return Ok(()) };
+        let response = match notification.nr as u64 {
+            abi::SYS_OPEN => self.opened(&notification, notification.args),
+            abi::SYS_OPENAT => {
+                let [_, path, flags, mode, ..] = notification.args;
+                self.opened(&notification, [path, flags, mode, 0, 0, 0])
+            }
+            _ => {
+                self.forking(notification.pid);
+                Some(Response::Continue)
+            }
+        };
+        match response {
+            Some(response) => self.listener.send(notification.id, response).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// An open with the interface's flags; most are of ordinary files and go on natively.
+    fn opened(&mut self, notification: &Notification, [path, flags, value, ..]: [u64; 6]) -> Option<Response> {
+        let Ok(text) = mem::read_string(notification.pid, path, LONGEST) else { return Some(Response::Continue) };
+        if !text.starts_with(b"/proc/") {
+            return Some(Response::Continue);
+        }
+        let Ok(pid) = procfs::tgid(notification.pid) else { return Some(Response::Continue) };
+        let Some(name) = interface::name_of(&text, pid) else { return Some(Response::Continue) };
+        self.know(pid);
+        let mode = (flags & 3) as u32;
+        let whereami = match self.procs.get(&pid).map(|proc| proc.place) {
+            Some(Place::Away(node)) => u32::from(node),
+            _ => 0,
+        };
+        if let Some(forced) = match name {
+            "mosstart" => Some(false),
+            "mosstartf" => Some(true),
+            _ => None,
+        } {
+            return Some(self.start_later(pid, value as u32, forced));
+        }
+        let Some(proc) = self.procs.get_mut(&pid) else { return Some(Response::Continue) };
+        match interface::serve(&mut proc.settings, name, mode, value as i32 as i64, whereami) {
+            None => Some(Response::Continue),
+            Some(Ask::Value(value)) => Some(Response::Value(value)),
+            Some(Ask::Fail(errno)) => Some(Response::Error(errno)),
+            Some(Ask::Native) => {
+                proc.native = true;
+                Some(Response::Value(0))
+            }
+            Some(Ask::CannotMove) => Some(self.cannot_move(notification, pid)),
+            Some(Ask::Migrate(wanted)) => self.asks_to_move(notification, pid, wanted),
+        }
+    }
+
+    /// A descriptor from which the reason can be read; empty when it can move.
+    fn cannot_move(&self, notification: &Notification, pid: i32) -> Response {
+        use std::io::{Seek, Write};
+        let why = self.why_not(pid).map_or(String::new(), |why| why + "\n");
+        let made = unix::memfd(c"cantmove").and_then(|mut file| {
+            file.write_all(why.as_bytes())?;
+            file.rewind()?;
+            self.listener.add_fd(notification.id, std::os::fd::AsFd::as_fd(&file), None, false, false)
+        });
+        match made {
+            Ok(fd) => Response::Value(i64::from(fd)),
+            Err(error) => Response::Error(error.raw_os_error().unwrap_or(EPERM)),
+        }
+    }
+
+    /// A program asks to be moved. Its call is repeated after the move and then answered with the outcome.
+    fn asks_to_move(&mut self, notification: &Notification, pid: i32, wanted: Wanted) -> Option<Response> {
+        let to = match wanted {
+            Wanted::Known(to) => to,
+            Wanted::Number(number) => match self.node_of(number) {
+                Some(node) if node == self.me => Target::Home,
+                Some(node) => Target::Node(node),
+                None => return Some(Response::Error(abi::ESRCH)),
+            },
+        };
+        let proc = self.procs.get_mut(&pid)?;
+        match proc.asked.take() {
+            Some(Asked::Done { result }) if result == 0 => return Some(Response::Value(0)),
+            Some(Asked::Done { .. }) => return Some(Response::Error(EPERM)),
+            _ => {}
+        }
+        let there = match (to, proc.place) {
+            (Target::Best, _) | (Target::Home, Place::Home) => true,
+            (Target::Node(node), Place::Away(at)) => node == at,
+            _ => false,
+        };
+        if there {
+            return Some(Response::Value(0));
+        }
+        let home = proc.place == Place::Home;
+        proc.asked = Some(Asked::Waiting { notification: *notification, home });
+        self.order(pid, Moving { id: None, to, start: None });
+        if home {
+            // Answered when the mover has asked it to stop, so that it stops on its way out of the call.
+            return None;
+        }
+        Some(self.release(pid))
+    }
+
+    /// What makes the waiting call be repeated: natively the kernel does it, away the host does when the stub says "aborted".
+    pub fn release(&mut self, pid: i32) -> Response {
+        let away = match self.procs.get_mut(&pid) {
+            Some(proc) => {
+                let home = matches!(proc.asked, Some(Asked::Waiting { home: true, .. }));
+                proc.asked = Some(Asked::Moving);
+                !home
+            }
+            None => false,
+        };
+        if away { Response::Value(crate::wire::channel::ABORTED) } else { Response::Error(ERESTARTNOINTR as i32) }
+    }
+
+    /// The mover has seized a process whose call waits here.
+    pub fn seized(&mut self, pid: i32) {
+        let waiting = match self.procs.get(&pid).and_then(|proc| proc.asked.as_ref()) {
+            Some(Asked::Waiting { notification, home: true }) => Some(*notification),
+            _ => None,
+        };
+        if let Some(notification) = waiting {
+            let response = self.release(pid);
+            self.answer_late(&notification, response);
+        }
+    }
+
+    /// The outcome of a program's own request.
+    pub fn asked_outcome(&mut self, pid: i32, outcome: &Outcome) {
+        let result = if *outcome == Outcome::Done { 0 } else { -1 };
+        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        match proc.asked.take() {
+            None => {}
+            Some(Asked::Waiting { notification, .. }) => {
+                let response = if result == 0 { Response::Value(0) } else { Response::Error(EPERM) };
+                self.answer_late(&notification, response);
+            }
+            Some(_) => proc.asked = Some(Asked::Done { result }),
+        }
+    }
+
+    fn answer_late(&self, notification: &Notification, response: Response) {
+        if let Err(error) = self.listener.send(notification.id, response) {
+            log::warn!("a call of {} could not be answered: {error}", notification.pid);
+        }
+    }
+
+    /// mosrun inside mosrun asks for another node: the move happens when it has become its program.
+    fn start_later(&mut self, pid: i32, number: u32, forced: bool) -> Response {
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.start = Some((Ipv4Addr::from(number), forced));
+            return Response::Value(0);
+        }
+        Response::Error(abi::ESRCH)
+    }
+
+    fn forking(&mut self, tid: i32) {
+        if let Ok(pid) = procfs::tgid(tid) {
+            self.know(pid);
+            self.forkers.push(pid);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The warden's state and its loop.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::config::Paths;
+use crate::home::interface::Settings;
+use crate::home::launch::{Hello, Ready, WardenJob};
+use crate::sys::poll::{self, Interest};
+use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::socket;
+use crate::wire::client::Client;
+use crate::wire::control::{Place, Target, ToMosd};
+use crate::wire::frame::{FrameBuffer, read_frame, write_frame};
+
+/// How often away processes are looked at (stopped? continued?).
+const WATCH: Duration = Duration::from_millis(200);
+/// How often a mosd that went away is looked for.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// One process of the tree.
+pub struct Proc {
+    /// Start time in `/proc/PID/stat`: tells a new process of the same pid.
+    pub born: u64,
+    pub settings: Settings,
+    pub place: Place,
+    pub cpu_away_ns: u64,
+    /// Why it could not move when it was last asked to.
+    pub stays: Option<String>,
+    /// Left MOSIX's care (mosnative): not listed, not moved.
+    pub native: bool,
+    /// The move under way.
+    pub moving: Option<Moving>,
+    /// The host's control connection, while away.
+    pub ctl: Option<u64>,
+    /// The host was told that the home process is stopped.
+    pub halted: bool,
+    /// Node to move to when the program has been executed; whether to run on here if that fails.
+    pub start: Option<(Ipv4Addr, bool)>,
+    /// A notification of `/proc/self/migrate` that waits for the move's outcome, or its outcome once the call is repeated.
+    pub asked: Option<Asked>,
+}
+
+pub struct Moving {
+    /// mosd's number for the order, if somebody waits.
+    pub id: Option<u64>,
+    pub to: Target,
+    /// A start on another node (`mosrun -r`): failure ends the program unless forced.
+    pub start: Option<bool>,
+}
+
+/// A program's own request to move.
+pub enum Asked {
+    Waiting { notification: Notification, home: bool },
+    Done { result: i64 },
+    Moving,
+}
+
+/// A host's connection.
+pub struct Ctl {
+    pub stream: TcpStream,
+    pub buffer: FrameBuffer,
+    pub pid: i32,
+}
+
+/// A mover at work.
+pub struct Mover {
+    pub stream: UnixStream,
+    pub buffer: FrameBuffer,
+    pub child: std::process::Child,
+    pub pid: i32,
+    pub back: bool,
+}
+
+pub struct Warden {
+    pub tree: u64,
+    pub filters: u32,
+    pub listener: Listener,
+    pub client: Option<Client>,
+    pub retry_at: Instant,
+    pub me: Ipv4Addr,
+    pub procs: HashMap<i32, Proc>,
+    pub ctls: HashMap<u64, Ctl>,
+    pub movers: HashMap<u64, Mover>,
+    pub next: u64,
+    /// Processes that have forked since their children were last looked at.
+    pub forkers: Vec<i32>,
+    pub watch_at: Instant,
+    /// Closed when the first program has been executed.
+    pub launch: Option<UnixStream>,
+    pub root: i32,
+}
+
+/// The entry of `mos-warden`: `launch` is the connection to mosrun.
+pub fn run(job: WardenJob, mut launch: UnixStream) -> io::Result<()> {
+    let hello: Hello = read_frame(&mut launch, 1 << 16)?;
+    let mut byte = [0];
+    let (_, fd) = socket::recv_with_fd(&launch, &mut byte)?;
+    let listener = fd.ok_or_else(|| io::Error::other("mosrun sent no listener"))?;
+    match Warden::new(job, &hello, listener) {
+        Ok(mut warden) => {
+            write_frame(&mut launch, &Ready::Yes)?;
+            warden.launch = Some(launch);
+            warden.serve()
+        }
+        Err(error) => {
+            write_frame(&mut launch, &Ready::No(error.to_string()))?;
+            Err(error)
+        }
+    }
+}
+
+enum Source {
+    Listener,
+    Mosd,
+    Launch,
+    Ctl(u64),
+    Mover(u64),
+}
+
+impl Warden {
+    fn new(job: WardenJob, hello: &Hello, listener: OwnedFd) -> io::Result<Warden> {
+        let mut client = Client::connect(&Paths::from_env())?;
+        let welcome = client.register(&ToMosd::Warden { tree: job.tree, log: false })?;
+        client.set_nonblocking(true)?;
+        let mut warden = Warden {
+            tree: job.tree,
+            filters: hello.filters,
+            listener: Listener::from(listener),
+            client: Some(client),
+            retry_at: Instant::now(),
+            me: welcome.address,
+            procs: HashMap::new(),
+            ctls: HashMap::new(),
+            movers: HashMap::new(),
+            next: 1,
+            forkers: Vec::new(),
+            watch_at: Instant::now(),
+            launch: None,
+            root: job.pid,
+        };
+        warden.add(job.pid, &job.settings);
+        if let Some(proc) = warden.procs.get_mut(&job.pid) {
+            proc.start = job.start;
+        }
+        Ok(warden)
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn sources(&self) -> (Vec<(i32, Interest)>, Vec<Source>) {
+        let mut fds = vec![(self.listener.as_raw_fd(), Interest::Read)];
+        let mut sources = vec![Source::Listener];
+        let mut add = |fd: i32, source: Source| {
+            fds.push((fd, Interest::Read));
+            sources.push(source);
+        };
+        if let Some(client) = &self.client {
+            add(client.as_raw_fd(), Source::Mosd);
+        }
+        if let Some(launch) = &self.launch {
+            add(launch.as_raw_fd(), Source::Launch);
+        }
+        for (id, ctl) in &self.ctls {
+            add(ctl.stream.as_raw_fd(), Source::Ctl(*id));
+        }
+        for (id, mover) in &self.movers {
+            add(mover.stream.as_raw_fd(), Source::Mover(*id));
+        }
+        (fds, sources)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let watch = self.somebody_away().then(|| self.watch_at.saturating_duration_since(now));
+        let retry = self.client.is_none().then(|| self.retry_at.saturating_duration_since(now));
+        watch.into_iter().chain(retry).min()
+    }
+
+    fn somebody_away(&self) -> bool {
+        self.procs.values().any(|proc| matches!(proc.place, Place::Away(_)))
+    }
+
+    /// Serves the tree until its last process has ended.
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let (fds, sources) = self.sources();
+            let ready = poll::wait_events(&fds, self.timeout())?;
+            for (source, events) in sources.iter().zip(ready) {
+                match source {
+                    Source::Listener if events.readable => self.notification()?,
+                    // Nobody runs under the filter any more.
+                    Source::Listener if events.hung_up => return self.end(),
+                    _ if !events.any() => {}
+                    Source::Listener => {}
+                    Source::Mosd => self.mosd_readable(),
+                    Source::Launch => self.launched(),
+                    Source::Ctl(id) => self.ctl_readable(*id),
+                    Source::Mover(id) => self.mover_readable(*id),
+                }
+            }
+            self.look_at_forkers();
+            self.tick();
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        for (_, mut mover) in self.movers.drain() {
+            mover.child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.client.is_none() && now >= self.retry_at {
+            self.retry_at = now + RETRY;
+            self.reconnect();
+        }
+        if self.somebody_away() && now >= self.watch_at {
+            self.watch_at = now + WATCH;
+            self.watch();
+        }
+    }
+
+    /// mosd was restarted, or will be: it learns of this tree again.
+    fn reconnect(&mut self) {
+        let registered = Client::connect(&Paths::from_env()).and_then(|mut client| {
+            client.register(&ToMosd::Warden { tree: self.tree, log: false })?;
+            client.set_nonblocking(true)?;
+            Ok(client)
+        });
+        self.client = registered.ok();
+    }
+
+    /// mosrun has become its program.
+    fn launched(&mut self) {
+        self.launch = None;
+        let start = self.procs.get_mut(&self.root).and_then(|proc| proc.start.take());
+        if let Some((node, force)) = start {
+            self.order(self.root, Moving { id: None, to: Target::Node(node), start: Some(force) });
+        }
+    }
+}

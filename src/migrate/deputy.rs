@@ -1,0 +1,242 @@
+//! The near end of a channel: requests to a deputy's stub and its answers.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use crate::sys::abi;
+use crate::wire::channel::{self, Answer, Request, SIGINFO_LEN, Token};
+
+/// A `siginfo_t` as the home kernel delivered it.
+pub type SigInfo = [u8; SIGINFO_LEN];
+
+/// One frame from the stub.
+#[derive(Debug)]
+pub enum Frame {
+    Reply { value: i64, out: Vec<u8> },
+    Signal(Box<SigInfo>),
+}
+
+/// The most that an answer may carry: a program's transfers are cut to this by `syscall`.
+const MAX_OUT: usize = 64 << 20;
+
+/// A deputy, as its owner (mover or host) speaks with it.
+pub struct Deputy {
+    stream: TcpStream,
+    /// Base of the stub's range.
+    pub base: u64,
+    /// The channel's descriptor number in the deputy.
+    pub channel_fd: i32,
+    /// Signals that arrived while an answer was awaited.
+    pub signals: VecDeque<Box<SigInfo>>,
+}
+
+impl Deputy {
+    /// `fd` is a connected stream socket whose other end is the stub's channel.
+    pub fn new(fd: OwnedFd, base: u64, channel_fd: i32) -> Deputy {
+        Deputy { stream: TcpStream::from(fd), base, channel_fd, signals: VecDeque::new() }
+    }
+
+    pub fn raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Sends a request with its input. One request may be under way at a time.
+    pub fn send(&mut self, request: &Request, input: &[u8]) -> io::Result<()> {
+        debug_assert_eq!(request.in_len as usize, input.len());
+        let header = request.encode();
+        let total = header.len() + input.len();
+        let mut sent = self.stream.write_vectored(&[IoSlice::new(&header), IoSlice::new(input)])?;
+        while sent < total {
+            let rest = if sent < header.len() { &header[sent..] } else { &input[sent - header.len()..] };
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one frame; blocks until it is complete. `UnexpectedEof` when the deputy has closed the channel.
+    pub fn read_frame(&mut self) -> io::Result<Frame> {
+        let mut header = [0; channel::ANSWER_LEN];
+        self.stream.read_exact(&mut header)?;
+        let answer = Answer::decode(&header);
+        match answer.kind {
+            channel::KIND_SIGNAL if answer.len as usize == SIGINFO_LEN => {
+                let mut info = Box::new([0; SIGINFO_LEN]);
+                self.stream.read_exact(&mut info[..])?;
+                Ok(Frame::Signal(info))
+            }
+            channel::KIND_REPLY if answer.len as usize <= MAX_OUT => {
+                let mut out = vec![0; answer.len as usize];
+                self.stream.read_exact(&mut out)?;
+                Ok(Frame::Reply { value: answer.value, out })
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the deputy sent a frame that cannot be")),
+        }
+    }
+
+    /// Sends a request and waits for its answer; signals that arrive first are queued in `signals`.
+    pub fn rpc(&mut self, request: &Request, input: &[u8]) -> io::Result<(i64, Vec<u8>)> {
+        self.send(request, input)?;
+        loop {
+            match self.read_frame()? {
+                Frame::Reply { value, out } => return Ok((value, out)),
+                Frame::Signal(info) => self.signals.push_back(info),
+            }
+        }
+    }
+
+    /// A plain system call in the deputy: its raw result (`-errno` on failure).
+    pub fn raw_call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<i64> {
+        Ok(self.rpc(&Request { nr, args, ..Request::default() }, &[])?.0)
+    }
+
+    /// A plain system call in the deputy; a failure of the call is an error too.
+    pub fn call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<u64> {
+        checked(self.raw_call(nr, args)?)
+    }
+
+    /// A call whose argument `at` points to `input`.
+    pub fn call_with(&mut self, nr: u64, mut args: [u64; 6], at: usize, input: &[u8]) -> io::Result<u64> {
+        args[at] = self.base + channel::INLINE_IN;
+        let request = Request { nr, args, in_len: input.len() as u64, ..Request::default() };
+        checked(self.rpc(&request, input)?.0)
+    }
+
+    /// A call whose argument `at` points to `len` bytes of output (at most the staging area).
+    pub fn call_out(&mut self, nr: u64, mut args: [u64; 6], at: usize, len: u64) -> io::Result<(i64, Vec<u8>)> {
+        let place = self.base + channel::INLINE_IN;
+        args[at] = place;
+        self.rpc(&Request { nr, args, out_ptr: place, out_fixed: len, ..Request::default() }, &[])
+    }
+
+    /// Reads the deputy's memory.
+    pub fn read_memory(&mut self, addr: u64, len: u64) -> io::Result<Vec<u8>> {
+        let request = Request { flags: channel::NO_CALL, out_ptr: addr, out_fixed: len, ..Request::default() };
+        Ok(self.rpc(&request, &[])?.1)
+    }
+
+    /// Sets the signal mask of the deputy, for good.
+    pub fn set_mask(&mut self, mask: u64) -> io::Result<()> {
+        let request = Request {
+            flags: channel::SET_MASK,
+            nr: abi::SYS_RT_SIGPROCMASK,
+            args: [abi::SIG_SETMASK, self.base + channel::INLINE_IN, 0, 8, 0, 0],
+            in_len: 8,
+            child_fd: mask,
+            ..Request::default()
+        };
+        checked(self.rpc(&request, &mask.to_le_bytes())?.0).map(drop)
+    }
+
+    /// The 64 signal actions of the deputy: handler, flags, restorer, mask.
+    pub fn actions(&mut self) -> io::Result<Vec<[u64; 4]>> {
+        let request = Request {
+            flags: channel::GET_ACTIONS,
+            out_ptr: self.base + channel::INLINE_IN,
+            out_fixed: 64 * 32,
+            ..Request::default()
+        };
+        let (_, out) = self.rpc(&request, &[])?;
+        Ok(out.chunks_exact(32).map(action_from_bytes).collect())
+    }
+
+    /// Sets all 64 signal actions (SIGKILL's and SIGSTOP's are skipped).
+    pub fn set_actions(&mut self, actions: &[[u64; 4]]) -> io::Result<()> {
+        let input: Vec<u8> = actions.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+        let request = Request {
+            flags: channel::SET_ACTIONS,
+            in_len: input.len() as u64,
+            in_ptr: 0,
+            args: [self.base + channel::INLINE_IN, 0, 0, 0, 0, 0],
+            ..Request::default()
+        };
+        checked(self.rpc(&request, &input)?.0).map(drop)
+    }
+
+    /// Opens a connection from the deputy to `node:port` and announces `token`; gives the descriptor in the deputy.
+    pub fn open_channel(&mut self, node: Ipv4Addr, port: u16, token: &Token) -> io::Result<u64> {
+        let fd = self.call(abi::SYS_SOCKET, [abi::AF_INET, abi::SOCK_STREAM | abi::SOCK_CLOEXEC, 0, 0, 0, 0])?;
+        let opened = self.connect_and_greet(fd, node, port, token);
+        if opened.is_err() {
+            self.call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
+        }
+        opened.map(|()| fd)
+    }
+
+    fn connect_and_greet(&mut self, fd: u64, node: Ipv4Addr, port: u16, token: &Token) -> io::Result<()> {
+        let mut address = [0; 16];
+        address[0] = abi::AF_INET as u8;
+        address[2..4].copy_from_slice(&port.to_be_bytes());
+        address[4..8].copy_from_slice(&node.octets());
+        self.call_with(abi::SYS_CONNECT, [fd, 0, 16, 0, 0, 0], 1, &address)?;
+        self.call_with(
+            abi::SYS_SETSOCKOPT,
+            [fd, abi::IPPROTO_TCP, abi::TCP_NODELAY, 0, 4, 0],
+            3,
+            &1u32.to_le_bytes(),
+        )?;
+        let greeting = [channel::CHANNEL_MAGIC.as_slice(), token].concat();
+        let sent = self.call_with(
+            abi::SYS_SENDTO,
+            [fd, 0, greeting.len() as u64, abi::MSG_NOSIGNAL, 0, 0],
+            1,
+            &greeting,
+        )?;
+        if sent as usize == greeting.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Makes descriptor `fd` of the deputy its channel. The answer goes to the other end of `fd`: from now on that end
+    /// owns the deputy. An error means that it did not happen and this end still owns it.
+    pub fn switch(&mut self, fd: u64) -> io::Result<()> {
+        let request = Request {
+            nr: abi::SYS_DUP3,
+            args: [fd, self.channel_fd as u64, abi::O_CLOEXEC, 0, 0, 0],
+            ..Request::default()
+        };
+        self.send(&request, &[])?;
+        loop {
+            match self.read_frame() {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(Frame::Signal(info)) => self.signals.push_back(info),
+                Ok(Frame::Reply { value, .. }) => {
+                    return Err(checked(value).err().unwrap_or_else(|| io::ErrorKind::InvalidData.into()));
+                }
+            }
+        }
+    }
+
+    /// The other half of `switch`: on the new owner's side, takes the answer to the `dup3` and closes `fd`.
+    pub fn take_over(&mut self, fd: u64) -> io::Result<()> {
+        match self.read_frame()? {
+            Frame::Reply { value, .. } if value == i64::from(self.channel_fd) => {}
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the deputy's first answer is wrong")),
+        }
+        self.call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0]).map(drop)
+    }
+}
+
+fn action_from_bytes(bytes: &[u8]) -> [u64; 4] {
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    [word(0), word(8), word(16), word(24)]
+}
+
+/// A raw result as `Result`.
+pub fn checked(value: i64) -> io::Result<u64> {
+    if (-4095..0).contains(&value) || value == channel::ABORTED {
+        Err(io::Error::from_raw_os_error(if value == channel::ABORTED { abi::EINTR } else { -value as i32 }))
+    } else {
+        Ok(value as u64)
+    }
+}

@@ -1,0 +1,39 @@
+//! Named fault points: `MOS_FAULT=NAME` makes that point fail, `MOS_FAULT=NAME:die` ends the process there without clean-up.
+//! Tests fire them one by one; each must end with exactly one live copy of the program.
+
+use std::io;
+use std::sync::OnceLock;
+
+/// Every point, in the order of a migration: sender's, receiver's.
+pub const POINTS: &[&str] = &[
+    "source.connect", "source.offer", "source.stop", "source.stub", "source.inner", "source.meta", "source.pages",
+    "source.built", "source.channel", "source.switch", "source.started",
+    "target.verdict", "target.meta", "target.build", "target.pages", "target.ctl", "target.ready", "target.channel",
+    "target.take", "target.start", "target.running",
+];
+
+struct Armed {
+    name: String,
+    die: bool,
+}
+
+fn armed() -> Option<&'static Armed> {
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+    ARMED
+        .get_or_init(|| {
+            let value = std::env::var("MOS_FAULT").ok()?;
+            let (name, action) = value.split_once(':').unwrap_or((&value, "fail"));
+            Some(Armed { name: name.to_owned(), die: action == "die" })
+        })
+        .as_ref()
+}
+
+/// Fails (or ends the process) when this point is armed.
+pub fn point(name: &'static str) -> io::Result<()> {
+    debug_assert!(POINTS.contains(&name), "fault point {name} is not listed");
+    match armed() {
+        Some(fault) if fault.name == name && fault.die => std::process::abort(),
+        Some(fault) if fault.name == name => Err(io::Error::other(format!("fault injected at {name}"))),
+        _ => Ok(()),
+    }
+}

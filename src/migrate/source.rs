@@ -1,0 +1,114 @@
+//! The sending end, from the offer to the switch of the channel; the same for a mover at home and for a host.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+
+use crate::image::{Meta, pages};
+use crate::migrate::deputy::Deputy;
+use crate::migrate::fault;
+use crate::wire::channel::{TOKEN_LEN, Token};
+use crate::wire::frame::{read_frame, write_frame};
+use crate::wire::node::{Built, Opening, Started, Switching, Verdict};
+
+/// The most that a frame of a migration other than pages may take.
+pub const FRAME_LIMIT: usize = 16 << 20;
+
+/// Why a move did not happen; the process runs on where it was.
+#[derive(Debug)]
+pub struct Stayed(pub String);
+
+impl fmt::Display for Stayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for Stayed {
+    fn from(error: io::Error) -> Stayed {
+        Stayed(match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                "the connection was lost".to_owned()
+            }
+            _ => error.to_string(),
+        })
+    }
+}
+
+/// Asks whether the receiver takes the process; nothing has been stopped yet.
+pub fn offer(conn: &mut TcpStream, opening: &Opening) -> Result<(), Stayed> {
+    fault::point("source.offer")?;
+    write_frame(conn, opening)?;
+    match read_frame(conn, FRAME_LIMIT)? {
+        Verdict::Accept => Ok(()),
+        Verdict::Refuse(why) => Err(Stayed(why)),
+    }
+}
+
+/// Sends everything: the receiver builds the process meanwhile.
+pub fn send_image(conn: &mut TcpStream, pid: i32, meta: &Meta) -> Result<(), Stayed> {
+    fault::point("source.meta")?;
+    write_frame(conn, meta)?;
+    fault::point("source.pages")?;
+    pages::send_areas(pid, &meta.areas, conn)?;
+    Ok(())
+}
+
+/// How a hand-over ended.
+pub enum HandOver {
+    /// The receiver runs it.
+    Done,
+    /// It did not happen; the sender still owns the deputy.
+    Kept(Stayed),
+    /// The channel was switched, and the receiver has not said that it runs: it decides (or the deputy rolls back).
+    Switched(Stayed),
+}
+
+/// Waits until the receiver has built the process and gives it the deputy.
+pub fn hand_over(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> HandOver {
+    match prepare(conn, deputy, node).and_then(|fd| announce(conn, deputy, fd)) {
+        Err(why) => return HandOver::Kept(why),
+        Ok(fd) => {
+            if let Err(error) = deputy.switch(fd) {
+                return HandOver::Kept(error.into());
+            }
+        }
+    }
+    match fault::point("source.started").and_then(|()| read_frame(conn, FRAME_LIMIT)) {
+        Ok(Started::Yes) => HandOver::Done,
+        Ok(Started::No(why)) => HandOver::Switched(Stayed(why)),
+        Err(error) => HandOver::Switched(error.into()),
+    }
+}
+
+fn prepare(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<u64, Stayed> {
+    fault::point("source.built")?;
+    let (port, token) = match read_frame(conn, FRAME_LIMIT)? {
+        Built::Ready { port, token } => (port, parse_token(&token)?),
+        Built::Failed(why) => return Err(Stayed(why)),
+    };
+    fault::point("source.channel")?;
+    Ok(deputy.open_channel(node, port, &token)?)
+}
+
+fn announce(conn: &mut TcpStream, deputy: &mut Deputy, fd: u64) -> Result<u64, Stayed> {
+    let announced = fault::point("source.switch").and_then(|()| write_frame(conn, &Switching { fd }));
+    if let Err(error) = announced {
+        deputy.call(crate::sys::abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
+        return Err(error.into());
+    }
+    Ok(fd)
+}
+
+/// A token travels as hexadecimal text.
+pub fn parse_token(text: &str) -> Result<Token, Stayed> {
+    let bad = || Stayed("the receiver sent a token that cannot be".to_owned());
+    let mut token = [0; TOKEN_LEN];
+    if text.len() != 2 * TOKEN_LEN || !text.is_ascii() {
+        return Err(bad());
+    }
+    for (byte, at) in token.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad())?;
+    }
+    Ok(token)
+}
