@@ -22,7 +22,7 @@ impl Host {
             return self.let_through(notification);
         }
         let mut bytes = [0; 32];
-        if mem::read(self.guest, new, &mut bytes).is_err() {
+        if mem::read_exact(self.guest, new, &mut bytes).is_err() {
             return self.complete(notification, -i64::from(EFAULT));
         }
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -54,7 +54,7 @@ impl Host {
             return self.let_through(notification);
         }
         let mut bytes = [0; 8];
-        if mem::read(self.guest, new, &mut bytes).is_err() {
+        if mem::read_exact(self.guest, new, &mut bytes).is_err() {
             return self.complete(notification, -i64::from(EFAULT));
         }
         let set = u64::from_le_bytes(bytes) & !(abi::bit(abi::SIGKILL) | abi::bit(abi::SIGSTOP));

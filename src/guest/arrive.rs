@@ -138,6 +138,6 @@ fn finish(mut host: Host) -> io::Result<Ending> {
         // The warden learns it from the end of the connection as well.
         let _ = host.tell(&FromHost::Left { pid, cpu_ns });
     }
-    let _ = ptrace::kill(host.guest);
+    let _ = tracee::kill(host.guest);
     ended
 }

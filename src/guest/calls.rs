@@ -17,11 +17,11 @@ pub struct Memory(pub i32);
 
 impl GuestMemory for Memory {
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        mem::read(self.0, addr, buf).map_err(|_| Fault)
+        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
-        mem::write(self.0, addr, data).map_err(|_| Fault)
+        mem::write_all(self.0, addr, data).map_err(|_| Fault)
     }
 }
 
@@ -135,7 +135,7 @@ impl Host {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&(total / 1_000_000_000).to_le_bytes());
         bytes[8..].copy_from_slice(&(total % 1_000_000_000).to_le_bytes());
-        let written = mem::write(self.guest, notification.args[1], &bytes);
+        let written = mem::write_all(self.guest, notification.args[1], &bytes);
         self.complete(notification, if written.is_ok() { 0 } else { -i64::from(abi::EFAULT) })
     }
 

@@ -1,13 +1,14 @@
 //! What the deputy says: answers and signals.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::guest::host::{Call, Ending, Host, Phase};
+use crate::image::Resume;
 use crate::migrate::deputy::Frame;
-use crate::sys::abi::{EINTR, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
-use crate::sys::seccomp::Notification;
-use crate::syscall::{self, Restart, Step};
+use crate::sys::abi::{self, EINTR, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
+use crate::sys::seccomp::{Notification, Response};
+use crate::syscall::{self, After, Restart};
 use crate::wire::channel::{ABORTABLE, ABORTED, PROGRAM};
 
 impl Host {
@@ -19,7 +20,7 @@ impl Host {
                 }
                 self.signal_from_home(info)
             }
-            Ok(Frame::Reply { value, out }) => self.answered(value, out),
+            Ok(Frame::Reply { value, out }) => self.answered(value, &out),
             Err(error) if gone(&error) => {
                 self.ending = Some(Ending::HomeGone);
                 Ok(())
@@ -36,7 +37,7 @@ impl Host {
         Ok(())
     }
 
-    fn answered(&mut self, value: i64, out: Vec<u8>) -> io::Result<()> {
+    fn answered(&mut self, value: i64, out: &[u8]) -> io::Result<()> {
         let Phase::InCall(call) = std::mem::replace(&mut self.phase, Phase::Running) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no call"));
         };
@@ -44,36 +45,68 @@ impl Host {
             return self.interrupted(call, value);
         }
         let memory = self.memory();
-        match call.forward.finish(&memory, value, &out, call.done) {
-            Step::Done(result) => self.complete(&call.notification, result),
-            Step::More(forward, done) => {
-                let Call { notification, issued, left, signalled, .. } = *call;
-                self.issue(Call { notification, forward, issued, left, signalled, done })
+        let value = call.forward.unpack.finish(&memory, value, out);
+        let (nr, args) = (call.notification.nr as u64, call.notification.args);
+        match syscall::after(&call.forward, nr, args, &memory, &self.home_view(), value) {
+            After::Done(result) => self.complete_call(&call, result),
+            After::More(plan) => {
+                let done = call.forward.moved_with(value);
+                self.follow(call.notification, plan, Some((call.left, done)))
             }
         }
     }
 
+    /// The value of a whole call: a transfer that a signal or a stop cut short goes on if the program is not to notice.
+    fn complete_call(&mut self, call: &Call, result: i64) -> io::Result<()> {
+        if let Some(rest) = self.rest_of_transfer(call, result) {
+            return rest;
+        }
+        if result >= 0 && !self.pending.is_empty() {
+            // The guest takes them on its way out of the call, as the kernel would have it.
+            log::trace!("{} signals wait for process {}", self.pending.len(), self.home_pid());
+        }
+        self.complete(&call.notification, result)
+    }
+
+    /// A blocking write that was interrupted by a move (no signal was caught) and wrote a part: the rest is written now, or where
+    /// the guest arrives.
+    fn rest_of_transfer(&mut self, call: &Call, result: i64) -> Option<io::Result<()>> {
+        if call.signalled || !call.disturbed || result <= 0 {
+            return None;
+        }
+        let wanted = syscall::transfer_len(call.notification.nr as u64, &call.notification.args, &self.memory())?;
+        if result as u64 >= wanted {
+            return None;
+        }
+        if self.leaving {
+            self.resume = Resume::Written { nr: call.notification.nr as u64, bytes: result as u64 };
+            return Some(self.complete(&call.notification, -ERESTARTNOINTR));
+        }
+        None
+    }
+
     /// The call did not run to its end: a signal, a move, or both.
     fn interrupted(&mut self, call: Box<Call>, value: i64) -> io::Result<()> {
-        if call.done > 0 {
+        if call.done > 0 && !self.leaving {
             // Part of a divided transfer has been made: that part is the result, as the kernel would have it.
             return self.complete(&call.notification, call.done as i64);
         }
         let by_signal = call.signalled && self.deliverable(&call);
-        if by_signal && let Some(mask) = syscall::signal_mask(&call.notification.call(), &self.memory()) {
-            return self.interrupted_with_mask(call, mask);
+        if by_signal && let Some(mask) = self.temporary_mask(&call) {
+            return self.interrupted_with_mask(&call, mask);
         }
         if by_signal {
-            let result = match (value, syscall::restart(call.notification.nr)) {
+            let restart = syscall::table::find(call.notification.nr as u64).and_then(|row| row.restart);
+            let result = match (value, restart) {
                 (ABORTED, _) => -ERESTARTNOINTR,
-                (_, Restart::Restart) => -ERESTARTSYS,
-                (_, Restart::NoHand) => -ERESTARTNOHAND,
-                (_, Restart::Never) => -i64::from(EINTR),
+                (_, Some(Restart::Begins) | None) => -ERESTARTSYS,
+                (_, Some(Restart::NoHandler | Restart::Continues)) => -ERESTARTNOHAND,
+                (_, Some(Restart::Never)) => -i64::from(EINTR),
             };
             return self.complete(&call.notification, result);
         }
         if self.leaving {
-            return self.abandon(call);
+            return self.abandon(&call);
         }
         if value != ABORTED && !call.signalled {
             // The home kernel itself says EINTR (it does so after a stop, for some calls).
@@ -82,17 +115,21 @@ impl Host {
         self.issue_again(*call)
     }
 
+    fn temporary_mask(&self, call: &Call) -> Option<u64> {
+        syscall::temporary_mask(call.notification.nr as u64, &call.notification.args, &self.memory())
+    }
+
     /// Whether a signal is there that the guest takes as soon as its call returns.
     fn deliverable(&self, call: &Call) -> bool {
-        let mask = syscall::signal_mask(&call.notification.call(), &self.memory()).unwrap_or(self.mask);
-        self.pending.iter().any(|info| mask & crate::sys::abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
+        let mask = self.temporary_mask(call).unwrap_or(self.mask);
+        self.pending.iter().any(|info| mask & abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
     }
 
     fn issue_again(&mut self, mut call: Call) -> io::Result<()> {
-        let notification = call.notification;
         call.left = call.left.map(|left| left.saturating_sub(call.issued.elapsed()));
         if let Some(left) = call.left {
-            syscall::with_time_left(notification.nr, &mut call.forward, left.as_nanos() as u64);
+            let (nr, args) = (call.notification.nr as u64, call.notification.args);
+            syscall::with_time_left(nr, &args, &mut call.forward, left.as_nanos() as u64);
         }
         call.signalled = false;
         self.issue(call)
@@ -102,8 +139,7 @@ impl Host {
     pub fn issue(&mut self, mut call: Call) -> io::Result<()> {
         call.issued = Instant::now();
         call.forward.request.flags |= PROGRAM | ABORTABLE;
-        let sent = self.deputy.send(&call.forward.request, &call.forward.input);
-        match sent {
+        match self.deputy.send(&call.forward.request, &call.forward.input) {
             Err(error) if gone(&error) => self.ending = Some(Ending::HomeGone),
             other => other?,
         }
@@ -113,27 +149,35 @@ impl Host {
 
     /// Gives the guest the result of its call. A guest that is to leave, or to stop, does so on its way out of the kernel.
     pub fn complete(&mut self, notification: &Notification, result: i64) -> io::Result<()> {
-        if self.leaving || self.halted {
-            self.interrupt()?;
-        }
-        self.phase = Phase::Running;
-        self.listener.answer(notification, result)
+        let response = match result {
+            -4095..0 => Response::Error((-result) as i32),
+            value => Response::Value(value),
+        };
+        self.respond(notification, response)
     }
 
     /// The guest's own kernel executes the call.
     pub fn let_through(&mut self, notification: &Notification) -> io::Result<()> {
+        self.respond(notification, Response::Continue)
+    }
+
+    fn respond(&mut self, notification: &Notification, response: Response) -> io::Result<()> {
         if self.leaving || self.halted {
             self.interrupt()?;
         }
         self.phase = Phase::Running;
-        self.listener.let_through(notification)
+        // False: the guest is gone, which its wait status tells.
+        self.listener.send(notification.id, response).map(drop)
     }
 
     /// The guest leaves in the middle of a call that has had no effect: it is made again where the guest arrives.
-    fn abandon(&mut self, call: Box<Call>) -> io::Result<()> {
-        if let Some(left) = call.left {
-            let left: Duration = left.saturating_sub(call.issued.elapsed());
-            self.resume = crate::image::Resume::TimeLeft { nr: call.notification.nr, ns: left.as_nanos() as u64 };
+    fn abandon(&mut self, call: &Call) -> io::Result<()> {
+        let nr = call.notification.nr as u64;
+        if call.done > 0 {
+            self.resume = Resume::Written { nr, bytes: call.done };
+        } else if let Some(left) = call.left {
+            let left = left.saturating_sub(call.issued.elapsed());
+            self.resume = Resume::TimeLeft { nr, ns: left.as_nanos() as u64 };
         }
         self.complete(&call.notification, -ERESTARTNOINTR)
     }

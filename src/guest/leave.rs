@@ -7,7 +7,7 @@ use crate::guest::host::{Ending, Host, Order};
 use crate::guest::stop::alive;
 use crate::image::{Meta, areas, capture};
 use crate::migrate::source::{self, HandOver, Stayed};
-use crate::sys::ptrace;
+use crate::migrate::tracee;
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
@@ -136,6 +136,6 @@ impl Host {
             // The receiver has the deputy: this copy must never run again.
             HandOver::Switched(why) => log::warn!("process {}: after the switch: {why}", self.home_pid()),
         }
-        alive(ptrace::kill(self.guest)).map_err(Stayed::from)
+        alive(tracee::kill(self.guest)).map_err(Stayed::from)
     }
 }

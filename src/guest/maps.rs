@@ -96,7 +96,7 @@ impl Host {
             return self.complete(notification, -i64::from(abi::EINVAL));
         }
         // Out of the call, so that calls can be injected; its result is put into the register afterwards.
-        ptrace::interrupt(self.guest)?;
+        tracee::interrupt(self.guest)?;
         self.phase = crate::guest::host::Phase::Running;
         self.listener.answer(notification, 0)?;
         if !self.await_event_stop()? {
@@ -109,9 +109,9 @@ impl Host {
             let shared = flags & abi::MAP_SHARED != 0;
             self.files.add(Area { start, end, prot: prot as u32, shared, file: Some(file), ..Area::default() });
         }
-        let mut regs = ptrace::regs(self.guest)?;
+        let mut regs = tracee::regs(self.guest)?;
         regs.rax = result as u64;
-        ptrace::set_regs(self.guest, &regs)?;
+        tracee::set_regs(self.guest, &regs)?;
         if self.leaving { self.leave() } else { self.go_on(0) }
     }
 
@@ -166,7 +166,7 @@ impl Host {
             if bytes.is_empty() {
                 break;
             }
-            mem::write(self.guest, at + done, &bytes)?;
+            mem::write_all(self.guest, at + done, &bytes)?;
             done += bytes.len() as u64;
         }
         Ok(())

@@ -7,7 +7,8 @@ use crate::guest::stop::{alive, number_of};
 use crate::migrate::deputy::SigInfo;
 use crate::sys::abi::{self, DefaultAction, EINTR, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
-use crate::sys::ptrace::{self, Status};
+use crate::migrate::tracee;
+use crate::sys::status::Status;
 use crate::sys::mem;
 use crate::wire::control::Target;
 
@@ -70,46 +71,46 @@ impl Host {
     pub fn interrupted_with_mask(&mut self, call: Box<Call>, temporary: u64) -> io::Result<()> {
         let before = self.mask;
         self.phase = Phase::Running;
-        alive(ptrace::interrupt(self.guest))?;
+        alive(tracee::interrupt(self.guest))?;
         self.listener.answer(&call.notification, -i64::from(EINTR))?;
         if !self.await_event_stop()? {
             return Ok(());
         }
-        alive(ptrace::set_sigmask(self.guest, temporary))?;
+        alive(tracee::set_sigmask(self.guest, temporary))?;
         self.mask = temporary;
-        alive(ptrace::cont(self.guest, 0))?;
-        let Status::SignalStop(signo) = ptrace::wait(self.guest)? else { return self.tracee_events() };
+        alive(tracee::cont(self.guest, 0))?;
+        let Status::SignalStop(signo) = tracee::wait(self.guest)? else { return self.tracee_events() };
         if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
             let info = self.pending.remove(at).expect("just found");
-            alive(ptrace::set_siginfo(self.guest, &info))?;
+            alive(tracee::set_siginfo(self.guest, &info))?;
         }
         self.step_into_handler(signo, before)
     }
 
     fn step_into_handler(&mut self, signo: i32, before: u64) -> io::Result<()> {
         self.note_handler(signo);
-        alive(ptrace::step(self.guest, signo))?;
-        match ptrace::wait(self.guest)? {
+        alive(tracee::step(self.guest, signo))?;
+        match tracee::wait(self.guest)? {
             Status::SignalStop(_) | Status::Event(..) => {}
             _ => return self.tracee_events(),
         }
         self.stopped = true;
-        let frame = ptrace::regs(self.guest)?.rsp;
-        mem::write(self.guest, frame + FRAME_MASK, &before.to_le_bytes())?;
+        let frame = tracee::regs(self.guest)?.rsp;
+        mem::write_all(self.guest, frame + FRAME_MASK, &before.to_le_bytes())?;
         if self.leaving { self.leave() } else { self.go_on(0) }
     }
 
     /// Waits for the stop that an interrupt causes; signals that come first are put back. False when the guest ended.
     pub fn await_event_stop(&mut self) -> io::Result<bool> {
         loop {
-            match ptrace::wait(self.guest)? {
+            match tracee::wait(self.guest)? {
                 Status::Event(..) | Status::GroupStop(_) => {
                     self.stopped = true;
                     return Ok(true);
                 }
                 // Not now: it is sent again when the guest may take it.
                 Status::SignalStop(signo) => {
-                    alive(ptrace::cont(self.guest, 0))?;
+                    alive(tracee::cont(self.guest, 0))?;
                     self.resend.push(signo);
                 }
                 Status::Exited(_) | Status::Signaled(..) => {
@@ -125,7 +126,7 @@ impl Host {
     pub fn sigreturn(&mut self, stack_pointer: u64) -> io::Result<()> {
         let mut bytes = [0; 8];
         // The return address has been popped by the handler's `ret`.
-        if mem::read(self.guest, stack_pointer - 8 + FRAME_MASK, &mut bytes).is_ok() {
+        if mem::read_exact(self.guest, stack_pointer - 8 + FRAME_MASK, &mut bytes).is_ok() {
             self.mask = u64::from_le_bytes(bytes);
             self.sync_mask()?;
         }

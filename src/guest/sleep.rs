@@ -23,7 +23,7 @@ impl Host {
         (request, remainder): (u64, u64),
     ) -> io::Result<()> {
         let mut bytes = [0; 16];
-        if mem::read(self.guest, request, &mut bytes).is_err() {
+        if mem::read_exact(self.guest, request, &mut bytes).is_err() {
             return self.complete(&notification, -i64::from(EFAULT));
         }
         let (seconds, nanos) = split(&bytes);
@@ -77,7 +77,7 @@ impl Host {
             return self.complete(&notification, -ERESTARTNOHAND);
         }
         let left = sleep.until.saturating_duration_since(Instant::now());
-        if remainder != 0 && mem::write(self.guest, remainder, &join(left)).is_err() {
+        if remainder != 0 && mem::write_all(self.guest, remainder, &join(left)).is_err() {
             return self.complete(&notification, -i64::from(EFAULT));
         }
         self.complete(&notification, -ERESTART_RESTARTBLOCK)

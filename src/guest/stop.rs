@@ -5,16 +5,17 @@ use std::io;
 use crate::guest::host::{Ending, Host, Order, Phase};
 use crate::sys::abi::{self, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
-use crate::sys::ptrace::{self, Status};
+use crate::migrate::tracee;
+use crate::sys::status::Status;
 use crate::wire::control::Target;
 
 impl Host {
     /// Takes every event of the guest that is there.
     pub fn tracee_events(&mut self) -> io::Result<()> {
         while self.ending.is_none() {
-            match ptrace::wait_nohang(self.guest)? {
-                Status::None => break,
-                status => self.tracee_event(status)?,
+            match tracee::wait_nohang(self.guest)? {
+                None => break,
+                Some(status) => self.tracee_event(status)?,
             }
         }
         Ok(())
@@ -22,7 +23,7 @@ impl Host {
 
     fn tracee_event(&mut self, status: Status) -> io::Result<()> {
         match status {
-            Status::None | Status::Continued => Ok(()),
+            Status::Continued | Status::SyscallStop => Ok(()),
             Status::Exited(_) | Status::Signaled(..) => {
                 self.ending = Some(Ending::GuestDied);
                 Ok(())
@@ -50,7 +51,7 @@ impl Host {
         for passed in std::mem::take(&mut self.resend) {
             alive(tgkill(self.guest, self.guest, passed))?;
         }
-        alive(ptrace::cont(self.guest, signo))
+        alive(tracee::cont(self.guest, signo))
     }
 
     /// The guest is about to take a signal: one that came from home, or a fault of its own.
@@ -61,11 +62,11 @@ impl Host {
             if self.action_of(signo)[0] == SIG_IGN {
                 return self.go_on(0);
             }
-            alive(ptrace::set_siginfo(self.guest, &info))?;
+            alive(tracee::set_siginfo(self.guest, &info))?;
             self.note_handler(signo);
             return self.go_on(signo);
         }
-        let info = ptrace::siginfo(self.guest)?;
+        let info = tracee::siginfo(self.guest)?;
         let code = i32::from_le_bytes([info[8], info[9], info[10], info[11]]);
         if code <= 0 {
             // Left over from a signal that was withdrawn: nobody but the host can send here.
@@ -108,7 +109,7 @@ impl Host {
 
     /// Asks the guest to stop; the stop arrives as an event (at once, or when its call is answered).
     pub fn interrupt(&mut self) -> io::Result<()> {
-        if self.stopped { Ok(()) } else { alive(ptrace::interrupt(self.guest)) }
+        if self.stopped { Ok(()) } else { alive(tracee::interrupt(self.guest)) }
     }
 
     pub fn halt(&mut self) -> io::Result<()> {

@@ -12,7 +12,7 @@ pub fn mirrored(signo: i32, action: [u64; 4], base: u64) -> [u64; 4] {
         return [handler, kept, 0, 0];
     }
     let flags = kept | abi::SA_SIGINFO | abi::SA_RESTORER;
-    [base + stub::HANDLER, flags, base + stub::RESTORER, !0]
+    [base + stub::handler(), flags, base + stub::restorer(), !0]
 }
 
 /// `mirrored` for all 64 signals.

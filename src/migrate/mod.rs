@@ -20,3 +20,4 @@ pub mod fault;
 pub mod mirror;
 pub mod source;
 pub mod target;
+pub mod tracee;

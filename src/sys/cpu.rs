@@ -19,6 +19,17 @@ pub fn xsave_size() -> usize {
     (__cpuid_count(LEAF_XSAVE, 0).ecx as usize).clamp(LEGACY, MAX_XSAVE)
 }
 
+/// Bytes of an uncompacted XSAVE area that holds `components` and the legacy region.
+pub fn standard_size(components: u64) -> usize {
+    let extended = components & !3;
+    if extended == 0 || !has_xsave() {
+        return LEGACY;
+    }
+    let last = 63 - extended.leading_zeros();
+    let leaf = __cpuid_count(LEAF_XSAVE, last);
+    (leaf.eax + leaf.ebx) as usize
+}
+
 /// XCR0: the components of the XSAVE area that the kernel has enabled.
 pub fn xfeatures() -> u64 {
     if !has_xsave() {

@@ -1,11 +1,14 @@
 //! The kernel: every `unsafe`, every raw call and layout, behind interfaces that cannot be misused.
 
+pub mod abi;
 pub mod cpu;
 pub mod errno;
 pub mod inject;
+pub mod launch;
 pub mod mem;
 pub mod namespace;
 pub mod pagemap;
+pub mod poll;
 pub mod process;
 pub mod procfs;
 pub mod ptrace;
@@ -14,6 +17,7 @@ pub mod seccomp;
 pub mod socket;
 pub mod spawn;
 pub mod status;
-#[cfg(test)]
+pub mod stub;
+pub mod tracked;
 pub mod trial;
 pub mod unix;

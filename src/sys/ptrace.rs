@@ -140,6 +140,11 @@ impl Stopped {
         self.resume(libc::PTRACE_SINGLESTEP, 0)
     }
 
+    /// As [`Stopped::step`], delivering a signal: it stops at the first instruction of the handler.
+    pub fn step_with(self, signo: i32) -> io::Result<Running> {
+        self.resume(libc::PTRACE_SINGLESTEP, signo)
+    }
+
     /// Leaves a group-stopped thread stopped, but so that `SIGCONT` is reported.
     pub fn listen(self) -> io::Result<Running> {
         self.resume(libc::PTRACE_LISTEN, 0)

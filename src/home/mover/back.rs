@@ -113,7 +113,7 @@ impl Arrival {
         let shared = |addr: u64| self.meta.areas.iter().any(|a| a.shared && (a.start..a.end).contains(&addr));
         for (addr, data) in &self.waiting {
             if !shared(*addr) {
-                mem::write(self.pid, *addr, data)?;
+                mem::write_all(self.pid, *addr, data)?;
             }
         }
         resume::resume(self.pid, &self.meta, deputy)
@@ -154,15 +154,15 @@ fn reserved(meta: &Meta) -> (u64, u64) {
 /// Writes contents; over a private file only what differs from it, so that the rest stays the file's.
 fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
     if !file {
-        return mem::write(pid, addr, data);
+        return mem::write_all(pid, addr, data);
     }
     let mut there = vec![0; data.len()];
-    if mem::read(pid, addr, &mut there).is_err() {
-        return mem::write(pid, addr, data);
+    if mem::read_exact(pid, addr, &mut there).is_err() {
+        return mem::write_all(pid, addr, data);
     }
     for (index, (new, old)) in data.chunks(PAGE as usize).zip(there.chunks(PAGE as usize)).enumerate() {
         if new != old {
-            mem::write(pid, addr + index as u64 * PAGE, new)?;
+            mem::write_all(pid, addr + index as u64 * PAGE, new)?;
         }
     }
     Ok(())

@@ -106,9 +106,9 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
         return Err(Stayed("its processor state is larger than the stub's frame".to_owned()));
     }
     let data = stub::Data::new(base, channel_fd).connect_abstract(&name).rollback(base + FRAME).lost(lost).encode();
-    mem::write(pid, base + CODE, stub::code())?;
-    mem::write(pid, base + DATA, &data)?;
-    mem::write(pid, base + FRAME, &frame)?;
+    mem::write_all(pid, base + CODE, stub::code())?;
+    mem::write_all(pid, base + DATA, &data)?;
+    mem::write_all(pid, base + FRAME, &frame)?;
     start(pid, base)?;
     Ok(Entry { pid, listener, base, channel_fd, thread, areas })
 }
@@ -134,7 +134,7 @@ fn place(pid: i32, areas: &mut [Area]) -> Result<(u64, bool), Stayed> {
 
 fn has_stub(pid: i32, base: u64) -> bool {
     let mut bytes = vec![0; stub::code().len()];
-    mem::read(pid, base + CODE, &mut bytes).is_ok() && bytes == stub::code()
+    mem::read_exact(pid, base + CODE, &mut bytes).is_ok() && bytes == stub::code()
 }
 
 fn map_stub(pid: i32, base: u64, areas: &[Area]) -> Result<(), Stayed> {
