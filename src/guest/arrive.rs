@@ -11,9 +11,10 @@ use crate::image::restore::{Built, GuestBuilder};
 use crate::image::{Meta, pages};
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, target};
-use crate::sys::process::{CpuClock, monotonic_offsets};
-use crate::sys::signalfd::ChildSignals;
-use crate::sys::{cpu, ptrace};
+use crate::sys::tracked::{CpuClock, monotonic_offsets};
+use crate::sys::unix::{SIGCHLD, SignalFd};
+use crate::migrate::tracee;
+use crate::sys::cpu;
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
@@ -22,7 +23,7 @@ use crate::wire::node::{Built as BuiltWord, Offer, Opening, Started, Verdict};
 
 /// Serves one arriving process to its end. `conn` is the connection on which `offer` came.
 pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<Ending> {
-    let children = ChildSignals::new()?;
+    let children = SignalFd::new(&[SIGCHLD])?;
     let welcome = client.register(&ToMosd::Host { home: offer.home })?;
     fault::point("target.verdict")?;
     if let Some(why) = unfit(&offer) {
@@ -53,7 +54,7 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
 fn unfit(offer: &Offer) -> Option<String> {
     let lacking = offer.xfeatures & !cpu::xfeatures();
     if lacking != 0 {
-        return Some(format!("this processor lacks register states that the process may use ({})", cpu::names(lacking)));
+        return Some(format!("this processor lacks register states that the process may use (XCR0 {lacking:#x})"));
     }
     None
 }
@@ -78,7 +79,7 @@ fn assemble(
     (me, port): (Ipv4Addr, u16),
     mut meta: Meta,
     built: Built,
-    children: ChildSignals,
+    children: SignalFd,
 ) -> io::Result<Host> {
     fault::point("target.ctl")?;
     let mut ctl = client.connect_node(meta.home.node)?;
@@ -86,7 +87,7 @@ fn assemble(
     let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
     meta.nmigs += 1;
     let thread = &meta.threads[0];
-    let (monotonic, boottime) = monotonic_offsets()?;
+    let (monotonic, boottime) = monotonic_offsets();
     Ok(Host {
         client,
         ctl,

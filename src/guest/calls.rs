@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use crate::guest::host::{Call, Host, Order, Phase};
 use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
-use crate::sys::mem;
-use crate::sys::process::thread_stack_pointer;
+use crate::sys::{mem, tracked};
 use crate::sys::seccomp::Notification;
 use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan};
 use crate::wire::control::Target;
@@ -25,13 +24,22 @@ impl GuestMemory for Memory {
     }
 }
 
+/// What later requests of one call take over from earlier ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Carried {
+    pub done: u64,
+    pub left: Option<Duration>,
+    pub signalled: bool,
+    pub disturbed: bool,
+}
+
 impl Host {
     pub fn memory(&self) -> Memory {
         Memory(self.guest)
     }
 
     pub fn notified(&mut self) -> io::Result<()> {
-        let Some(notification) = self.listener.receive()? else { return Ok(()) };
+        let Some(notification) = self.listener.recv()? else { return Ok(()) };
         if self.leaving {
             // It was to stop, and made a call first: it is made again where it arrives.
             return self.complete(&notification, -ERESTARTNOINTR);
@@ -39,18 +47,52 @@ impl Host {
         self.serve_call(notification)
     }
 
+    /// Where marshalling may put things at home.
+    pub fn home_view(&self) -> Home {
+        Home { stub: self.meta.stub, big: self.big, channel_fd: self.meta.channel_fd, pid: self.home_pid() }
+    }
+
     fn serve_call(&mut self, notification: Notification) -> io::Result<()> {
-        if let Resume::RestartBlock { nr } = self.resume {
-            self.resume = Resume::Nothing;
-            if nr == notification.nr {
-                return self.continue_at_home(notification);
-            }
+        let nr = notification.nr as u64;
+        match nr {
+            abi::SYS_RT_SIGRETURN => return self.sigreturned(&notification),
+            abi::SYS_RESTART_SYSCALL => return self.complete(&notification, -i64::from(abi::EINTR)),
+            _ => {}
         }
-        let home = Home { stub: self.meta.stub, big: self.big, channel_fd: self.meta.channel_fd };
-        match syscall::plan(notification.nr, notification.args, &self.memory(), &home) {
-            Plan::Forward(forward) => self.forward(notification, forward),
+        match std::mem::take(&mut self.resume) {
+            Resume::RestartBlock { nr: was } if was == nr => return self.continue_at_home(notification),
+            Resume::Written { nr: was, bytes } if was == nr => {
+                let plan = syscall::forward(nr, notification.args, &self.memory(), &self.home_view(), bytes);
+                return self.follow(notification, plan, Carried { done: bytes, ..Carried::default() });
+            }
+            time @ Resume::TimeLeft { .. } => self.resume = time,
+            _ => {}
+        }
+        let plan = syscall::plan(nr, notification.args, &self.memory(), &self.home_view());
+        self.follow(notification, plan, Carried::default())
+    }
+
+    fn sigreturned(&mut self, notification: &Notification) -> io::Result<()> {
+        let sp = tracked::stack_pointer(self.guest)?;
+        self.sigreturn(sp)?;
+        self.take_queued_signals()?;
+        self.let_through(notification)
+    }
+
+    /// Does what a plan says.
+    pub fn follow(&mut self, notification: Notification, plan: Plan, carried: Carried) -> io::Result<()> {
+        match plan {
+            Plan::Forward(forward) => self.forward(notification, forward, carried),
             Plan::NeedBig(bytes) => match self.grow_big(bytes)? {
-                Ok(()) => self.serve_call(notification),
+                Ok(()) if notification.nr as u64 == abi::SYS_EXECVE || notification.nr as u64 == abi::SYS_EXECVEAT => {
+                    self.exec(notification)
+                }
+                Ok(()) => {
+                    let nr = notification.nr as u64;
+                    let again =
+                        syscall::forward(nr, notification.args, &self.memory(), &self.home_view(), carried.done);
+                    self.follow(notification, again, carried)
+                }
                 Err(errno) => self.complete(&notification, errno),
             },
             Plan::Errno(errno) => self.complete(&notification, -i64::from(errno)),
@@ -59,20 +101,31 @@ impl Host {
         }
     }
 
-    fn forward(&mut self, notification: Notification, mut forward: Forward) -> io::Result<()> {
-        let mut left = syscall::time_out_ns(notification.nr, &notification.args, &self.memory()).map(Duration::from_nanos);
-        if let Some(rest) = self.resume.take_time(notification.nr) {
-            syscall::with_time_left(notification.nr, &mut forward, rest.as_nanos() as u64);
+    fn forward(&mut self, notification: Notification, mut forward: Forward, carried: Carried) -> io::Result<()> {
+        let nr = notification.nr as u64;
+        let mut left = match carried.left {
+            Some(left) => Some(left),
+            None => syscall::time_out_ns(nr, &notification.args, &self.memory()).map(Duration::from_nanos),
+        };
+        if let Some(rest) = self.resume.take_time(nr) {
+            syscall::with_time_left(nr, &mut forward, rest.as_nanos() as u64);
             left = Some(rest);
         }
-        self.issue(Call { notification, forward, issued: Instant::now(), left, signalled: false, done: 0 })
+        let issued = Instant::now();
+        let Carried { done, signalled, disturbed, .. } = carried;
+        self.issue(Call { notification, forward, issued, left, signalled, disturbed, done })
     }
 
     /// A sleep or poll that began natively at home: its deadline is in the home kernel, which continues it. Its results
     /// go to the program's own addresses, whose pages home still has.
     fn continue_at_home(&mut self, notification: Notification) -> io::Result<()> {
-        let forward = Forward::restart(notification.nr, &notification.args);
-        self.issue(Call { notification, forward, issued: Instant::now(), left: None, signalled: false, done: 0 })
+        let [a0, a1, ..] = notification.args;
+        let out = match notification.nr as u64 {
+            abi::SYS_POLL => Some((a0, a1 * 8)),
+            _ => None,
+        };
+        let forward = Forward::continued(out);
+        self.follow(notification, Plan::Forward(forward), Carried::default())
     }
 
     fn host_call(&mut self, notification: Notification, call: HostCall) -> io::Result<()> {
@@ -80,27 +133,37 @@ impl Host {
         match call {
             HostCall::SigAction => self.rt_sigaction(&notification),
             HostCall::SigProcMask => self.rt_sigprocmask(&notification),
-            HostCall::SigReturn => {
-                let sp = thread_stack_pointer(self.guest)?;
-                self.sigreturn(sp)?;
-                self.take_queued_signals()?;
-                self.let_through(&notification)
-            }
-            HostCall::Nanosleep => self.sleep(notification, (1, 0), (a0, a1)),
-            HostCall::ClockNanosleep => self.sleep(notification, (a0, a1), (a2, a3)),
-            HostCall::RestartSyscall => self.complete(&notification, -i64::from(abi::EINTR)),
+            HostCall::NanoSleep => self.sleep(notification, (1, 0), (a0, a1)),
+            HostCall::ClockNanoSleep => self.sleep(notification, (a0, a1), (a2, a3)),
             HostCall::MapFile => self.map_file(&notification),
-            HostCall::Madvise => self.madvise(&notification),
-            HostCall::GetPid => self.complete(&notification, i64::from(self.home_pid())),
-            HostCall::GetTid => self.complete(&notification, i64::from(self.meta.threads[0].tid)),
+            HostCall::Advise | HostCall::MSync => self.madvise(&notification),
+            HostCall::Pid => self.complete(&notification, i64::from(self.home_pid())),
+            HostCall::Tid => self.complete(&notification, i64::from(self.meta.threads[0].tid)),
             HostCall::SetTidAddress => {
                 self.meta.threads[0].clear_tid = a0;
                 self.complete(&notification, i64::from(self.meta.threads[0].tid))
             }
             HostCall::Exec => self.exec(notification),
             HostCall::CpuClock => self.cpu_clock(&notification),
-            HostCall::LetThrough => self.let_through(&notification),
+            HostCall::Native => self.let_through(&notification),
+            HostCall::ShmDetach => self.complete(&notification, -i64::from(abi::EINVAL)),
+            HostCall::Fork => self.go_home_for(&notification, "forks"),
+            HostCall::Exit | HostCall::SigPending | HostCall::SigSuspend | HostCall::Usage | HostCall::Times => {
+                self.forward_as_it_is(notification)
+            }
+            HostCall::Prctl
+            | HostCall::RobustList
+            | HostCall::OwnMemory
+            | HostCall::CloseRange
+            | HostCall::DupOverChannel
+            | HostCall::Limit => self.go_home_for(&notification, "makes a call that concerns both halves"),
         }
+    }
+
+    fn forward_as_it_is(&mut self, notification: Notification) -> io::Result<()> {
+        let nr = notification.nr as u64;
+        let plan = syscall::forward(nr, notification.args, &self.memory(), &self.home_view(), 0);
+        self.follow(notification, plan, Carried::default())
     }
 
     /// `madvise` that would bring back a file's contents, which are not here, happens at home.
@@ -116,17 +179,9 @@ impl Host {
         // What the new program inherits must be right at home.
         self.sync_mask()?;
         self.take_queued_signals()?;
-        let home = Home { stub: self.meta.stub, big: self.big, channel_fd: self.meta.channel_fd };
-        match syscall::plan_exec(notification.nr, notification.args, &self.memory(), &home) {
-            Plan::Forward(forward) => self.forward(notification, forward),
-            Plan::NeedBig(bytes) => match self.grow_big(bytes)? {
-                Ok(()) => self.exec(notification),
-                Err(errno) => self.complete(&notification, errno),
-            },
-            Plan::Errno(errno) => self.complete(&notification, -i64::from(errno)),
-            Plan::GoHome(why) => self.go_home_for(&notification, why),
-            Plan::Host(_) => self.complete(&notification, -i64::from(abi::ENOSYS)),
-        }
+        let plan =
+            syscall::plan_exec(notification.nr as u64, notification.args, &self.memory(), &self.home_view());
+        self.follow(notification, plan, Carried::default())
     }
 
     /// CPU clocks count what was used at home, elsewhere before, and here.
@@ -159,6 +214,9 @@ impl Host {
             Phase::Running => self.interrupt(),
             Phase::Sleeping(_) => self.interrupt_sleep(),
             Phase::InCall(_) => {
+                if let Phase::InCall(call) = &mut self.phase {
+                    call.disturbed = true;
+                }
                 let pid = self.home_pid();
                 self.tell(&crate::wire::ctl::FromHost::Interrupt { pid })
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Instant;
 
+use crate::guest::calls::Carried;
 use crate::guest::host::{Call, Ending, Host, Phase};
 use crate::image::Resume;
 use crate::migrate::deputy::Frame;
@@ -50,8 +51,9 @@ impl Host {
         match syscall::after(&call.forward, nr, args, &memory, &self.home_view(), value) {
             After::Done(result) => self.complete_call(&call, result),
             After::More(plan) => {
-                let done = call.forward.moved_with(value);
-                self.follow(call.notification, plan, Some((call.left, done)))
+                let done = call.done + value.max(0) as u64;
+                let Call { notification, left, signalled, disturbed, .. } = *call;
+                self.follow(notification, *plan, Carried { done, left, signalled, disturbed })
             }
         }
     }
@@ -74,7 +76,7 @@ impl Host {
         if call.signalled || !call.disturbed || result <= 0 {
             return None;
         }
-        let wanted = syscall::transfer_len(call.notification.nr as u64, &call.notification.args, &self.memory())?;
+        let wanted = transfer_len(&call.notification)?;
         if result as u64 >= wanted {
             return None;
         }
@@ -128,8 +130,8 @@ impl Host {
     fn issue_again(&mut self, mut call: Call) -> io::Result<()> {
         call.left = call.left.map(|left| left.saturating_sub(call.issued.elapsed()));
         if let Some(left) = call.left {
-            let (nr, args) = (call.notification.nr as u64, call.notification.args);
-            syscall::with_time_left(nr, &args, &mut call.forward, left.as_nanos() as u64);
+            let nr = call.notification.nr as u64;
+            syscall::with_time_left(nr, &mut call.forward, left.as_nanos() as u64);
         }
         call.signalled = false;
         self.issue(call)
@@ -180,6 +182,14 @@ impl Host {
             self.resume = Resume::TimeLeft { nr, ns: left.as_nanos() as u64 };
         }
         self.complete(&call.notification, -ERESTARTNOINTR)
+    }
+}
+
+/// Bytes that a blocking write is to transfer, if the call is one.
+fn transfer_len(notification: &Notification) -> Option<u64> {
+    match notification.nr as u64 {
+        abi::SYS_WRITE | abi::SYS_SENDTO => Some(notification.args[2]),
+        _ => None,
     }
 }
 

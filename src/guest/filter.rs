@@ -1,5 +1,6 @@
 //! The guest's seccomp filter: memory, time and private futexes are its own kernel's; everything else is notified to the host.
 
+use crate::sys::abi;
 use crate::sys::seccomp::{self, Arg, Rule, Verdict};
 use crate::syscall;
 
@@ -7,11 +8,17 @@ use crate::syscall;
 pub fn program() -> Vec<u8> {
     let rules: Vec<Rule> = syscall::filter_rules()
         .into_iter()
+        // The host follows the signal mask, which this call changes.
+        .filter(|rule| u64::from(rule.nr) != abi::SYS_RT_SIGRETURN)
         .map(|rule| Rule {
-            nr: rule.nr,
-            tests: rule.tests.iter().map(|test| Arg { at: test.at, mask: test.mask, equals: test.equals }).collect(),
+            nr: u64::from(rule.nr),
+            tests: rule
+                .tests
+                .iter()
+                .map(|test| Arg { at: test.arg as usize, mask: test.mask, equals: test.value })
+                .collect(),
             verdict: Verdict::Allow,
         })
         .collect();
-    seccomp::program(&rules, Verdict::Notify)
+    seccomp::program(&rules, Verdict::Notify, Verdict::Kill)
 }

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::image::{Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{self, Interest};
-use crate::sys::process::CpuClock;
+use crate::sys::tracked::CpuClock;
 use crate::sys::seccomp::{Listener, Notification};
-use crate::sys::signalfd::ChildSignals;
+use crate::sys::unix::SignalFd;
 use crate::syscall::Forward;
 use crate::wire::client::Client;
 use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
@@ -27,6 +27,8 @@ pub struct Call {
     pub left: Option<Duration>,
     /// Signals that the deputy caught since the call was issued.
     pub signalled: bool,
+    /// It was interrupted for a move: a partial result is then not the program's to see.
+    pub disturbed: bool,
     /// Bytes that earlier parts of a divided transfer have moved.
     pub done: u64,
 }
@@ -70,7 +72,7 @@ pub struct Host {
     pub ctl_in: FrameBuffer,
     pub deputy: Deputy,
     pub listener: Listener,
-    pub children: ChildSignals,
+    pub children: SignalFd,
     /// The guest's pid at this node.
     pub guest: i32,
     pub me: Ipv4Addr,
@@ -119,7 +121,7 @@ impl Host {
                 _ => None,
             };
             let fds = [
-                (self.listener.as_fd().as_raw_fd(), Interest::Read),
+                (self.listener.as_raw_fd(), Interest::Read),
                 (self.deputy.raw_fd(), Interest::Read),
                 (self.children.as_raw_fd(), Interest::Read),
                 (self.ctl.as_raw_fd(), Interest::Read),
@@ -138,7 +140,7 @@ impl Host {
             self.notified()?;
         }
         if ready[2] && self.ending.is_none() {
-            self.children.drain()?;
+            while self.children.take().is_some() {}
             self.tracee_events()?;
         }
         if ready[3] && self.ending.is_none() {

@@ -3,11 +3,15 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 
+use crate::image::capture::Calls;
 use crate::guest::host::{Ending, Host, Order};
 use crate::guest::stop::alive;
-use crate::image::{Meta, areas, capture};
+use crate::image::{Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
+use crate::sys::inject::Injector;
+use crate::sys::ptrace::Stopped;
+use crate::wire::channel::DATA;
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
@@ -109,16 +113,19 @@ impl Host {
         while let Some(info) = self.deputy.signals.pop_front() {
             self.pending.push_back(info);
         }
-        let mut thread = capture::thread_state(self.guest)?;
-        let gadget = crate::image::restore::gadget(self.meta.stub);
-        let inner = capture::inner_state(&mut crate::sys::inject::Injector::new(self.guest, gadget)?, self.meta.stub)?;
+        let areas = areas::of_guest(self.guest, &self.meta.areas)?;
+        let mut thread = capture::thread_state(self.guest, &areas)?;
+        let injector = Injector::new(Stopped::known(self.guest), restore::gadget(self.meta.stub))?;
+        let mut calls = capture::Injected::new(injector, self.meta.stub + DATA);
+        let inner = capture::inner_state(&mut calls)?;
+        drop(calls);
         thread.altstack = inner.altstack;
         thread.clear_tid = self.meta.threads[0].clear_tid;
         thread.tid = self.meta.threads[0].tid;
         thread.mask = self.mask;
         thread.pending = self.pending.iter().map(|info| info.to_vec()).collect();
         thread.resume = self.resume.clone();
-        let areas = self.files.label(areas::areas(self.guest)?);
+        let areas = self.files.label(areas);
         Ok(Meta {
             threads: vec![thread],
             areas,

@@ -2,12 +2,15 @@
 
 use std::io;
 
+use crate::image::capture::Calls;
 use crate::guest::host::Host;
 use crate::image::{Area, FileArea};
+use crate::sys::ptrace::Stopped;
 use crate::sys::abi::{self, ENOMEM};
 use crate::sys::inject::Injector;
-use crate::sys::seccomp::Notification;
-use crate::sys::{mem, ptrace};
+use crate::sys::seccomp::{Notification, Response};
+use crate::migrate::tracee;
+use crate::sys::mem;
 
 const PAGE: u64 = 4096;
 /// Contents are fetched in parts of this size.
@@ -98,7 +101,7 @@ impl Host {
         // Out of the call, so that calls can be injected; its result is put into the register afterwards.
         tracee::interrupt(self.guest)?;
         self.phase = crate::guest::host::Phase::Running;
-        self.listener.answer(notification, 0)?;
+        self.listener.send(notification.id, Response::Value(0))?;
         if !self.await_event_stop()? {
             return Ok(());
         }
@@ -134,7 +137,7 @@ impl Host {
         let place_flags = flags & (abi::MAP_FIXED | abi::MAP_FIXED_NOREPLACE) | abi::MAP_PRIVATE | abi::MAP_ANONYMOUS;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         let gadget = crate::image::restore::gadget(self.meta.stub);
-        let mapped = Injector::new(self.guest, gadget)?.call(
+        let mapped = Injector::new(Stopped::known(self.guest), gadget)?.call(
             abi::SYS_MMAP,
             [addr, len, read_write, place_flags | abi::MAP_NORESERVE, u64::MAX, 0],
         );
@@ -175,7 +178,7 @@ impl Host {
     /// A call injected into the stopped guest.
     pub fn inject(&mut self, nr: u64, args: [u64; 6]) -> io::Result<u64> {
         let gadget = crate::image::restore::gadget(self.meta.stub);
-        Injector::new(self.guest, gadget)?.call(nr, args)
+        Injector::new(Stopped::known(self.guest), gadget)?.call(nr, args)
     }
 
     /// A larger staging area at home, at least `len` bytes.

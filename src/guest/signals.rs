@@ -2,11 +2,13 @@
 
 use std::io;
 
+use crate::image::capture::Calls;
 use crate::guest::host::{Call, Host, Order, Phase};
 use crate::guest::stop::{alive, number_of};
 use crate::migrate::deputy::SigInfo;
 use crate::sys::abi::{self, DefaultAction, EINTR, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
+use crate::sys::seccomp::Response;
 use crate::migrate::tracee;
 use crate::sys::status::Status;
 use crate::sys::mem;
@@ -68,11 +70,11 @@ impl Host {
     /// A call that waited with a signal mask of its own (`sigsuspend`, `ppoll`…) was interrupted. The handler must run with
     /// that mask, and the mask from before comes back when it returns. The guest's kernel knows nothing of the temporary
     /// mask, so the host sets it, lets the guest step into the handler, and writes the old mask into the signal frame.
-    pub fn interrupted_with_mask(&mut self, call: Box<Call>, temporary: u64) -> io::Result<()> {
+    pub fn interrupted_with_mask(&mut self, call: &Call, temporary: u64) -> io::Result<()> {
         let before = self.mask;
         self.phase = Phase::Running;
         alive(tracee::interrupt(self.guest))?;
-        self.listener.answer(&call.notification, -i64::from(EINTR))?;
+        self.listener.send(call.notification.id, Response::Error(EINTR))?;
         if !self.await_event_stop()? {
             return Ok(());
         }

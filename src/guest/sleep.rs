@@ -7,7 +7,7 @@ use crate::guest::host::{Host, Phase, Sleep};
 use crate::image::Resume;
 use crate::sys::abi::{EFAULT, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR};
 use crate::sys::mem;
-use crate::sys::process::clock_nanoseconds;
+use crate::sys::tracked::clock_ns;
 use crate::sys::seccomp::Notification;
 
 const TIMER_ABSTIME: u64 = 1;
@@ -32,7 +32,7 @@ impl Host {
         }
         let wanted = Duration::new(seconds as u64, nanos as u32);
         let absolute = flags & TIMER_ABSTIME != 0;
-        let left = match self.resume.take_time(notification.nr) {
+        let left = match self.resume.take_time(notification.nr as u64) {
             Some(left) => left,
             None if absolute => {
                 wanted.saturating_sub(self.guest_clock(clock)?)
@@ -46,7 +46,7 @@ impl Host {
 
     /// The guest's view of a clock: its monotonic clocks are those of home.
     fn guest_clock(&self, clock: u64) -> io::Result<Duration> {
-        let here = clock_nanoseconds(clock as i32)? as i64;
+        let here = clock_ns(clock as i32)? as i64;
         let offset = match clock {
             CLOCK_MONOTONIC => self.clock_offsets.0,
             CLOCK_BOOTTIME => self.clock_offsets.1,
@@ -87,7 +87,7 @@ impl Host {
     pub fn interrupt_sleep(&mut self) -> io::Result<()> {
         let Phase::Sleeping(sleep) = &self.phase else { return Ok(()) };
         let (notification, left) = (sleep.notification, sleep.until.saturating_duration_since(Instant::now()));
-        self.resume = Resume::TimeLeft { nr: notification.nr, ns: left.as_nanos() as u64 };
+        self.resume = Resume::TimeLeft { nr: notification.nr as u64, ns: left.as_nanos() as u64 };
         self.complete(&notification, -ERESTARTNOINTR)
     }
 }

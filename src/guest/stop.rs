@@ -57,7 +57,7 @@ impl Host {
     /// The guest is about to take a signal: one that came from home, or a fault of its own.
     fn delivery_stop(&mut self, signo: i32) -> io::Result<()> {
         self.stopped = true;
-        if let Some(at) = self.pending.iter().position(|info| number_of(info) == signo) {
+        if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
             let info = self.pending.remove(at).expect("just found");
             if self.action_of(signo)[0] == SIG_IGN {
                 return self.go_on(0);

@@ -1,5 +1,7 @@
 //! The program interface: "files" of `/proc/self` that exist only for programs under mosrun (manual, mosix(7)).
 
+use serde::{Deserialize, Serialize};
+
 use crate::sys::abi::{EINVAL, ENOENT};
 use crate::wire::control::Target;
 
@@ -27,7 +29,7 @@ pub enum Wanted {
 }
 
 /// What the interface can read and change of one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub locked: bool,
     pub freezable: bool,

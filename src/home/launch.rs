@@ -154,7 +154,7 @@ fn outside(options: &Options) -> io::Result<()> {
     let text = ron::to_string(&job).map_err(io::Error::other)?;
     start::daemon("mos-warden", &[&text], theirs.into())?;
     let listener = seccomp::install(&seccomp::program(&filter::rules(), seccomp::Verdict::Allow, seccomp::Verdict::Allow))?;
-    let filters = procfs::status(job.pid)?.seccomp_filters;
+    let filters = procfs::status(job.pid)?.filters;
     write_frame(&mut ours, &Hello { filters })?;
     socket::send_with_fd(&ours, b"L", Some(std::os::fd::AsFd::as_fd(&listener)))?;
     drop(listener);

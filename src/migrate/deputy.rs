@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use crate::image::capture::Calls;
 use crate::sys::abi;
 use crate::wire::channel::{self, Answer, Request, SIGINFO_LEN, Token};
 
@@ -95,11 +96,6 @@ impl Deputy {
         }
     }
 
-    /// A plain system call in the deputy: its raw result (`-errno` on failure).
-    pub fn raw_call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<i64> {
-        Ok(self.rpc(&Request { nr, args, ..Request::default() }, &[])?.0)
-    }
-
     /// A plain system call in the deputy; a failure of the call is an error too.
     pub fn call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<u64> {
         checked(self.raw_call(nr, args)?)
@@ -110,13 +106,6 @@ impl Deputy {
         args[at] = self.base + channel::INLINE_IN;
         let request = Request { nr, args, in_len: input.len() as u64, ..Request::default() };
         checked(self.rpc(&request, input)?.0)
-    }
-
-    /// A call whose argument `at` points to `len` bytes of output (at most the staging area).
-    pub fn call_out(&mut self, nr: u64, mut args: [u64; 6], at: usize, len: u64) -> io::Result<(i64, Vec<u8>)> {
-        let place = self.base + channel::INLINE_IN;
-        args[at] = place;
-        self.rpc(&Request { nr, args, out_ptr: place, out_fixed: len, ..Request::default() }, &[])
     }
 
     /// Reads the deputy's memory.
@@ -224,6 +213,18 @@ impl Deputy {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the deputy's first answer is wrong")),
         }
         self.call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0]).map(drop)
+    }
+}
+
+impl Calls for Deputy {
+    fn raw_call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<i64> {
+        Ok(self.rpc(&Request { nr, args, ..Request::default() }, &[])?.0)
+    }
+
+    fn call_out(&mut self, nr: u64, mut args: [u64; 6], at: usize, len: u64) -> io::Result<(i64, Vec<u8>)> {
+        let place = self.base + channel::INLINE_IN;
+        args[at] = place;
+        self.rpc(&Request { nr, args, out_ptr: place, out_fixed: len, ..Request::default() }, &[])
     }
 }
 

@@ -19,5 +19,6 @@ pub mod spawn;
 pub mod status;
 pub mod stub;
 pub mod tracked;
+#[cfg(test)]
 pub mod trial;
 pub mod unix;

@@ -337,30 +337,3 @@ mod tests {
         drop(accepted);
     }
 }
-
-/// A listening Unix socket in the abstract name space: it has no file and ends with its owner.
-pub struct AbstractListener(std::os::unix::net::UnixListener);
-
-impl AbstractListener {
-    /// # Errors
-    ///
-    /// When the name is taken.
-    pub fn bind(name: &str) -> io::Result<AbstractListener> {
-        use std::os::linux::net::SocketAddrExt;
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-        Ok(AbstractListener(std::os::unix::net::UnixListener::bind_addr(&address)?))
-    }
-
-    /// The next connection, if one comes in time.
-    ///
-    /// # Errors
-    ///
-    /// `TimedOut` when none comes.
-    pub fn accept(&self, timeout: std::time::Duration) -> io::Result<std::os::unix::net::UnixStream> {
-        let ready = super::poll::wait(&[(self.0.as_raw_fd(), super::poll::Interest::Read)], Some(timeout))?;
-        if !ready[0] {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody connected"));
-        }
-        Ok(self.0.accept()?.0)
-    }
-}

@@ -61,3 +61,19 @@ pub fn same_binary(applet: &str, args: &[&str], fds: Vec<OwnedFd>) -> io::Result
     in_new_session(&mut command);
     command.spawn()
 }
+
+/// As [`same_binary`], but as a daemon: it forks once more when it starts ([`crate::sys::unix::fork`]), so that it is nobody's
+/// child; it stands in the root directory and has no standard descriptors.
+///
+/// # Errors
+///
+/// When processes or descriptors have run out.
+pub fn detached(applet: &str, args: &[&str], fds: Vec<OwnedFd>) -> io::Result<()> {
+    use std::process::Stdio;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(applet).args(args).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    pass_fds(&mut command, fds);
+    in_new_session(&mut command);
+    command.spawn()?.wait().map(drop)
+}

@@ -65,6 +65,12 @@ pub struct Unpack {
 }
 
 impl Unpack {
+    /// The whole answer goes to one place.
+    pub(super) fn whole(out: Option<(u64, u64)>) -> Unpack {
+        let copy = |(to, max)| Copy { from: 0, to, max, count: Count::All, skip: 0, when: When::Success, lenient: false };
+        Unpack { copies: out.into_iter().map(copy).collect(), ..Unpack::default() }
+    }
+
     /// Writes the outputs to the guest and returns the value that the guest is to get: `value`, or `-EFAULT` when an output
     /// could not be stored, or fewer bytes when some of a stream could not; `-EIO` when the answer is too short.
     pub fn finish(&self, mem: &dyn GuestMemory, value: i64, out: &[u8]) -> i64 {

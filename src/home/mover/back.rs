@@ -11,7 +11,7 @@ use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, target};
-use crate::sys::{abi, mem, pagemap, procfs};
+use crate::sys::{abi, mem, pagemap, tracked};
 use crate::wire::channel::{NO_CALL, Request};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
@@ -26,7 +26,7 @@ const RESERVED: u64 = 4 << 30;
 pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
     match try_back(pid, &mut conn, client) {
         Ok(()) => Outcome::Done,
-        Err(_) if !procfs::exists(pid) => Outcome::Gone,
+        Err(_) if !tracked::alive(pid) => Outcome::Gone,
         Err(error) => {
             // The sender learns why; if it cannot be told, it sees the connection end.
             let _ = write_frame(&mut conn, &Built::Failed(error.to_string()));

@@ -2,14 +2,15 @@
 
 use std::os::unix::net::UnixStream;
 
+use crate::image::capture::Calls;
 use crate::home::mover::seize::{self, Held};
 use crate::home::mover::{OutJob, register};
-use crate::image::{HomeId, Meta, areas, capture, check};
+use crate::image::{HomeId, Meta, MmLayout, areas, capture, check, vdso};
 use crate::migrate::fault;
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, HandOver, Stayed};
-use crate::sys::process::monotonic_offsets;
-use crate::sys::{abi, procfs, vdso};
+use crate::sys::tracked::monotonic_offsets;
+use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::node::{Offer, Opening};
@@ -18,7 +19,7 @@ use crate::wire::node::{Offer, Opening};
 pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcome {
     match try_out(job, warden, client) {
         Ok(outcome) => outcome,
-        Err(_) if !procfs::exists(job.pid) => Outcome::Gone,
+        Err(_) if !tracked::alive(job.pid) => Outcome::Gone,
         Err(why) => Outcome::Stayed(why.0),
     }
 }
@@ -31,7 +32,8 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     }
     fault::point("source.connect")?;
     let mut conn = client.connect_node(job.node)?;
-    let (uid, gid) = procfs::ids(job.pid)?;
+    let status = procfs::status(job.pid)?;
+    let (uid, gid) = (status.uid, status.gid);
     let id = HomeId { node: home, pid: job.pid, tree: job.tree, uid, gid };
     let offer = Offer {
         home,
@@ -74,13 +76,13 @@ fn complete(
         }
     }
     let (base, channel_fd) = (deputy.base, deputy.channel_fd);
-    let inner = capture::inner_state(deputy, base)?;
+    let inner = capture::inner_state(deputy)?;
     thread.altstack = inner.altstack;
     thread.clear_tid = inner.clear_tid;
     thread.tid = job.pid;
-    let mut mm = procfs::mm_layout(job.pid)?;
-    mm.brk = inner.brk;
-    let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets()?;
+    let stat = procfs::stat(job.pid)?;
+    let mm = layout(&stat, inner.brk);
+    let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
     Ok(Meta {
         home,
         stub: base,
@@ -94,9 +96,25 @@ fn complete(
         monotonic_offset_ns,
         boottime_offset_ns,
         cpu_away_ns: job.cpu_away_ns,
-        cpu_home_ns: procfs::user_time_ns(job.pid)?,
+        cpu_home_ns: stat.utime_ns,
         nmigs: job.nmigs,
         comm: procfs::comm(job.pid)?,
         unsupported: job.unsupported as u8,
     })
+}
+
+fn layout(stat: &procfs::Stat, brk: u64) -> MmLayout {
+    MmLayout {
+        start_code: stat.start_code,
+        end_code: stat.end_code,
+        start_data: stat.start_data,
+        end_data: stat.end_data,
+        start_brk: stat.start_brk,
+        brk,
+        start_stack: stat.start_stack,
+        arg_start: stat.arg_start,
+        arg_end: stat.arg_end,
+        env_start: stat.env_start,
+        env_end: stat.env_end,
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::image::{Meta, Thread};
+use crate::home::mover::seize::words;
+use crate::image::{Meta, Resume, Thread};
 use crate::migrate::deputy::Deputy;
 use crate::sys::abi;
 use crate::sys::stub;
@@ -11,6 +12,9 @@ use crate::wire::channel::{FRAME, FRAME_SIZE, INLINE_IN, RESUME, Request};
 /// Index of FS and GS base in `user_regs_struct`.
 const FS_BASE: usize = 21;
 const GS_BASE: usize = 22;
+const RAX: usize = 10;
+const RIP: usize = 16;
+const SYSCALL_LEN: u64 = 2;
 
 /// Lets the process go on natively. All its signals are blocked until the registers are set.
 pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
@@ -45,7 +49,12 @@ fn send_again(pid: i32, deputy: &mut Deputy, info: &[u8]) -> io::Result<()> {
 
 fn leave_stub(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
     let at = deputy.base + FRAME;
-    let frame = stub::frame::build(&thread.regs, &thread.xsave, thread.mask, thread.altstack, at);
+    let mut regs = words(&thread.regs)?;
+    if let Resume::Written { bytes, .. } = thread.resume {
+        // Part of a write was made: natively that part is its result.
+        (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
+    }
+    let frame = stub::frame::build(&regs, &thread.xsave, thread.mask, thread.altstack, at);
     if frame.len() as u64 > FRAME_SIZE {
         return Err(io::Error::other("its processor state is larger than the stub's frame"));
     }

@@ -9,16 +9,18 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::home::mover::FromMover;
-use crate::image::{Area, Kind, Thread, areas, capture, check};
+use crate::image::{Area, Kind, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
+use crate::migrate::tracee;
 use crate::sys::inject::Injector;
 use crate::sys::process::random;
-use crate::sys::ptrace::{self, Status};
+use crate::sys::ptrace::{Running, Stopped};
+use crate::sys::status::Status;
 use crate::sys::stub;
-use crate::sys::unix::{AbstractListener, peer_pid};
-use crate::sys::{abi, mem, procfs, vdso};
+use crate::sys::socket::{AbstractListener, peer_pid};
+use crate::sys::{abi, mem, tracked};
 use crate::wire::channel::{CODE, DATA, FRAME, FRAME_SIZE, STACK_TOP, STUB_SIZE};
 use crate::wire::frame::write_frame;
 
@@ -44,13 +46,13 @@ pub struct Held {
 /// Stops `pid`, puts the stub in and connects it. On failure the process runs on.
 pub fn seize(pid: i32, filters: u32, warden: &mut UnixStream, lost: &str) -> Result<Held, Stayed> {
     fault::point("source.stop")?;
-    ptrace::seize(pid)?;
+    Running::seize(pid, 0)?;
     let entered = stop(pid, warden).and_then(|()| enter(pid, filters, lost));
     match entered {
         Ok(entry) => accept(entry),
         Err(why) => {
             // Detaching lets it run on; if it died meanwhile there is nothing to detach from.
-            let _ = ptrace::detach(pid);
+            let _ = tracee::detach(pid);
             Err(why)
         }
     }
@@ -58,20 +60,22 @@ pub fn seize(pid: i32, filters: u32, warden: &mut UnixStream, lost: &str) -> Res
 
 /// Waits for the stop; signals that come first are delivered as they would have been.
 fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
-    ptrace::interrupt(pid)?;
+    tracee::interrupt(pid)?;
     write_frame(warden, &FromMover::Seized)?;
     let deadline = Instant::now() + STOP_WAIT;
     loop {
-        match ptrace::wait_until(pid, deadline)? {
+        let Some(status) = tracee::wait_until(pid, deadline)? else {
+            return Err(Stayed("it is busy in the kernel and cannot be stopped now".to_owned()));
+        };
+        match status {
             Status::Event(..) => return Ok(()),
             Status::SignalStop(signo) => {
-                ptrace::cont(pid, signo)?;
-                ptrace::interrupt(pid)?;
+                tracee::cont(pid, signo)?;
+                tracee::interrupt(pid)?;
             }
             Status::GroupStop(_) => return Err(Stayed("it is stopped".to_owned())),
             Status::Exited(_) | Status::Signaled(..) => return Err(Stayed("it ended".to_owned())),
-            Status::None => return Err(Stayed("it is busy in the kernel and cannot be stopped now".to_owned())),
-            Status::Continued => {}
+            Status::Continued | Status::SyscallStop => {}
         }
     }
 }
@@ -90,7 +94,7 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
     if let Some(why) = check::why_not(pid, &areas, filters) {
         return Err(Stayed(why));
     }
-    let thread = capture::thread_state(pid)?;
+    let thread = capture::thread_state(pid, &areas)?;
     let (base, fresh) = place(pid, &mut areas)?;
     let channel_fd = free_descriptor(pid)?;
     let mut name = [0; 16];
@@ -101,11 +105,11 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
     if fresh {
         map_stub(pid, base, &areas)?;
     }
-    let frame = stub::frame::build(&thread.regs, &thread.xsave, thread.mask, KEEP_ALTSTACK, base + FRAME);
+    let frame = stub::frame::build(&words(&thread.regs)?, &thread.xsave, thread.mask, KEEP_ALTSTACK, base + FRAME);
     if frame.len() as u64 > FRAME_SIZE {
         return Err(Stayed("its processor state is larger than the stub's frame".to_owned()));
     }
-    let data = stub::Data::new(base, channel_fd).connect_abstract(&name).rollback(base + FRAME).lost(lost).encode();
+    let data = stub::Data::new(channel_fd).connect_abstract(&name).rollback(base + FRAME).lost(lost).encode();
     mem::write_all(pid, base + CODE, stub::code())?;
     mem::write_all(pid, base + DATA, &data)?;
     mem::write_all(pid, base + FRAME, &frame)?;
@@ -142,14 +146,14 @@ fn map_stub(pid: i32, base: u64, areas: &[Area]) -> Result<(), Stayed> {
         .ok_or_else(|| Stayed("it has no vDSO to make a system call from".to_owned()))?;
     let prot = abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC;
     let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED_NOREPLACE | abi::MAP_NORESERVE;
-    let at = Injector::new(pid, gadget)?.call(abi::SYS_MMAP, [base, STUB_SIZE, prot, flags, u64::MAX, 0])?;
+    let at = Injector::new(Stopped::known(pid), gadget)?.call(abi::SYS_MMAP, [base, STUB_SIZE, prot, flags, u64::MAX, 0])?;
     if at == base { Ok(()) } else { Err(Stayed("the stub could not be mapped".to_owned())) }
 }
 
 /// A number for the channel that the process does not use, under its limit.
 fn free_descriptor(pid: i32) -> Result<i32, Stayed> {
-    let limit = procfs::open_files_limit(pid)?.min(HIGHEST_FD + 1);
-    let used = procfs::descriptors(pid)?;
+    let limit = tracked::open_files_limit(pid)?.min(HIGHEST_FD + 1);
+    let used = tracked::descriptors(pid)?;
     (3..limit as i32)
         .rev()
         .find(|fd| !used.contains(fd))
@@ -158,14 +162,14 @@ fn free_descriptor(pid: i32) -> Result<i32, Stayed> {
 
 /// Sends the process into the stub, all signals blocked, and lets go of it.
 fn start(pid: i32, base: u64) -> io::Result<()> {
-    ptrace::set_sigmask(pid, !0)?;
-    let mut regs = ptrace::regs(pid)?;
+    tracee::set_sigmask(pid, !0)?;
+    let mut regs = tracee::regs(pid)?;
     regs.rip = base + stub::ENTRY;
     regs.rsp = base + STACK_TOP;
     regs.orig_rax = u64::MAX;
     regs.rax = 0;
-    ptrace::set_regs(pid, &regs)?;
-    ptrace::detach(pid)
+    tracee::set_regs(pid, &regs)?;
+    tracee::detach(pid)
 }
 
 fn accept(entry: Entry) -> Result<Held, Stayed> {
@@ -177,4 +181,9 @@ fn accept(entry: Entry) -> Result<Held, Stayed> {
         return Err(Stayed("something else connected to the mover".to_owned()));
     }
     Ok(Held { deputy: Deputy::new(channel, base, channel_fd), thread, areas })
+}
+
+/// The registers as `stub::frame` takes them.
+pub fn words(regs: &[u64]) -> io::Result<[u64; 27]> {
+    regs.try_into().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the image has no complete registers"))
 }

@@ -117,7 +117,7 @@ impl Warden {
         let mut changes = Vec::new();
         for (pid, proc) in &mut self.procs {
             let (Place::Away(_), Some(ctl)) = (proc.place, proc.ctl) else { continue };
-            let stopped = procfs::stat(*pid).is_ok_and(|stat| stat.state == 'T');
+            let stopped = procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
             if stopped != proc.halted {
                 proc.halted = stopped;
                 changes.push((ctl, if stopped { ToHost::Stop { pid: *pid } } else { ToHost::Continue { pid: *pid } }));

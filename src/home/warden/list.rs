@@ -15,7 +15,7 @@ impl Warden {
     pub fn add(&mut self, pid: i32, settings: &Settings) {
         let Ok(stat) = procfs::stat(pid) else { return };
         let proc = Proc {
-            born: stat.starttime,
+            born: stat.start_time,
             settings: settings.clone(),
             place: Place::Home,
             cpu_away_ns: 0,
@@ -47,7 +47,7 @@ impl Warden {
     /// Whether a known pid is still that process.
     pub fn alive(&self, pid: i32) -> bool {
         let Some(proc) = self.procs.get(&pid) else { return false };
-        procfs::stat(pid).is_ok_and(|stat| stat.starttime == proc.born && !matches!(stat.state, 'Z' | 'X'))
+        procfs::stat(pid).is_ok_and(|stat| stat.start_time == proc.born && !matches!(stat.state, b'Z' | b'X'))
     }
 
     /// After forks: the children are learnt while their parents live.
@@ -113,7 +113,7 @@ impl Warden {
         };
         ProcInfo {
             pid,
-            uid: procfs::ids(pid).map(|(uid, _)| uid).unwrap_or_default(),
+            uid: procfs::status(pid).map(|status| status.uid).unwrap_or_default(),
             place,
             from: None,
             origpid: None,

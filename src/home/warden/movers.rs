@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::home::mover::{FromMover, Job, OutJob};
 use crate::home::warden::state::{Mover, Moving, Warden};
-use crate::sys::{procfs, spawn, unix};
+use crate::sys::{spawn, tracked, unix};
 use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
 use crate::wire::frame::FrameBuffer;
@@ -232,7 +232,7 @@ impl Warden {
             Target::Node(node) => node.to_string(),
             _ => "home".to_owned(),
         };
-        procfs::say(pid, &format!("mosrun: failed migrating to {node}: {why}\n"));
+        tracked::say(pid, &format!("mosrun: failed migrating to {node}: {why}\n"));
         if let Err(error) = unix::kill(pid, unix::SIGKILL) {
             log::warn!("{pid}: {error}");
         }

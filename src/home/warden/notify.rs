@@ -7,7 +7,7 @@ use crate::home::interface::{self, Ask, Wanted};
 use crate::home::warden::state::{Asked, Moving, Warden};
 use crate::sys::abi::{self, EPERM, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
-use crate::sys::{mem, procfs, unix};
+use crate::sys::{mem, procfs, tracked, unix};
 use crate::wire::control::{Outcome, Place, Target};
 
 /// Longer paths than this are not of the interface.
@@ -39,7 +39,7 @@ impl Warden {
         if !text.starts_with(b"/proc/") {
             return Some(Response::Continue);
         }
-        let Ok(pid) = procfs::tgid(notification.pid) else { return Some(Response::Continue) };
+        let Ok(pid) = tracked::tgid(notification.pid) else { return Some(Response::Continue) };
         let Some(name) = interface::name_of(&text, pid) else { return Some(Response::Continue) };
         self.know(pid);
         let mode = (flags & 3) as u32;
@@ -172,7 +172,7 @@ impl Warden {
     }
 
     fn forking(&mut self, tid: i32) {
-        if let Ok(pid) = procfs::tgid(tid) {
+        if let Ok(pid) = tracked::tgid(tid) {
             self.know(pid);
             self.forkers.push(pid);
         }

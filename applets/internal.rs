@@ -1,0 +1,67 @@
+//! The processes that mos starts itself: `mos-host`, `mos-warden`, `mos-mover`. Not for people; they have no manual page.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use mos::config::Paths;
+use mos::guest;
+use mos::home::{mover, warden};
+use mos::sys::unix::{self, Fork};
+use mos::wire::client::Client;
+use mos::wire::codec;
+use mos::wire::node::Opening;
+
+/// Runs one of them; `args` are those behind the name.
+pub fn run(name: &str, args: &[String]) -> i32 {
+    let done = match name {
+        "mos-host" => host(),
+        "mos-warden" => warden(args),
+        _ => mover(args),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            log::warn!("{name}: {error}");
+            1
+        }
+    }
+}
+
+fn client() -> io::Result<Client> {
+    Client::connect(&Paths::from_env())
+}
+
+/// Descriptor 3: the connection; 4: a file with the encoded opening.
+fn host() -> io::Result<i32> {
+    let conn = TcpStream::from(unix::inherited_fd(3)?);
+    let mut bytes = Vec::new();
+    std::fs::File::from(unix::inherited_fd(4)?).read_to_end(&mut bytes)?;
+    match codec::decode(&bytes)? {
+        Opening::Migrate(offer) => guest::arrive::run(conn, offer, client()?).map(|_| 0),
+        other => Err(io::Error::other(format!("not for a host: {other:?}"))),
+    }
+}
+
+fn job<T: serde::de::DeserializeOwned>(args: &[String]) -> io::Result<T> {
+    let text = args.first().ok_or_else(|| io::Error::other("no job was given"))?;
+    ron::from_str(text).map_err(io::Error::other)
+}
+
+/// Descriptor 3: the connection to mosrun. It must not become mosrun's child.
+fn warden(args: &[String]) -> io::Result<i32> {
+    if unix::fork()? != Fork::Child {
+        return Ok(0);
+    }
+    warden::run(job(args)?, UnixStream::from(unix::inherited_fd(3)?)).map(|()| 0)
+}
+
+/// Descriptor 3: the warden; 4: the connection on which the process comes home, for that job.
+fn mover(args: &[String]) -> io::Result<i32> {
+    let job: mover::Job = job(args)?;
+    let connection = match job {
+        mover::Job::Back { .. } => Some(TcpStream::from(unix::inherited_fd(4)?)),
+        mover::Job::Out(_) => None,
+    };
+    Ok(mover::run(job, UnixStream::from(unix::inherited_fd(3)?), connection, client()?))
+}
