@@ -1,5 +1,6 @@
 //! The processes that mos starts itself: `mos-host`, `mos-warden`, `mos-mover`. Not for people; they have no manual page.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -12,20 +13,21 @@ use mos::wire::client::Client;
 use mos::wire::codec;
 use mos::wire::node::Opening;
 
-/// Runs one of them; `args` are those behind the name.
-pub fn run(name: &str, args: &[String]) -> i32 {
-    let done = match name {
-        "mos-host" => host(),
-        "mos-warden" => warden(args),
-        _ => mover(args),
+/// Runs one of them, if `name` is one; `args` are those behind the name.
+pub fn run(name: &str, args: &[OsString]) -> Option<i32> {
+    let run: fn(&[OsString]) -> io::Result<i32> = match name {
+        "mos-host" => host,
+        "mos-warden" => warden,
+        "mos-mover" => mover,
+        _ => return None,
     };
-    match done {
+    Some(match run(args) {
         Ok(status) => status,
         Err(error) => {
             log::warn!("{name}: {error}");
             1
         }
-    }
+    })
 }
 
 fn client() -> io::Result<Client> {
@@ -33,7 +35,7 @@ fn client() -> io::Result<Client> {
 }
 
 /// Descriptor 3: the connection; 4: a file with the encoded opening.
-fn host() -> io::Result<i32> {
+fn host(_: &[OsString]) -> io::Result<i32> {
     let conn = TcpStream::from(unix::inherited_fd(3)?);
     let mut bytes = Vec::new();
     std::fs::File::from(unix::inherited_fd(4)?).read_to_end(&mut bytes)?;
@@ -43,13 +45,13 @@ fn host() -> io::Result<i32> {
     }
 }
 
-fn job<T: serde::de::DeserializeOwned>(args: &[String]) -> io::Result<T> {
+fn job<T: serde::de::DeserializeOwned>(args: &[OsString]) -> io::Result<T> {
     let text = args.first().ok_or_else(|| io::Error::other("no job was given"))?;
-    ron::from_str(text).map_err(io::Error::other)
+    ron::from_str(&text.to_string_lossy()).map_err(io::Error::other)
 }
 
 /// Descriptor 3: the connection to mosrun. It must not become mosrun's child.
-fn warden(args: &[String]) -> io::Result<i32> {
+fn warden(args: &[OsString]) -> io::Result<i32> {
     if unix::fork()? != Fork::Child {
         return Ok(0);
     }
@@ -57,7 +59,7 @@ fn warden(args: &[String]) -> io::Result<i32> {
 }
 
 /// Descriptor 3: the warden; 4: the connection on which the process comes home, for that job.
-fn mover(args: &[String]) -> io::Result<i32> {
+fn mover(args: &[OsString]) -> io::Result<i32> {
     let job: mover::Job = job(args)?;
     let connection = match job {
         mover::Job::Back { .. } => Some(TcpStream::from(unix::inherited_fd(4)?)),

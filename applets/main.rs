@@ -4,11 +4,13 @@ mod at;
 mod cluster;
 mod common;
 mod install;
+mod internal;
 mod mosctl;
 mod mosd;
 mod moskillall;
 mod mosmigrate;
 mod mosps;
+mod mosrun;
 mod mostimeof;
 mod playground;
 mod proc;
@@ -30,6 +32,21 @@ struct Applet {
 
 /// All commands, in the order in which they are listed.
 const APPLETS: &[Applet] = &[
+    Applet {
+        name: "mosrun",
+        command: mosrun::command,
+        run: mosrun::run,
+    },
+    Applet {
+        name: "mosenv",
+        command: mosrun::command_env,
+        run: mosrun::run_env,
+    },
+    Applet {
+        name: "mosnative",
+        command: mosrun::command_native,
+        run: mosrun::run_native,
+    },
     Applet {
         name: "mosd",
         command: mosd::command,
@@ -90,6 +107,8 @@ fn dispatch(args: &[OsString]) -> i32 {
         .to_string_lossy();
     if let Some((_, run)) = INTERNAL.iter().find(|(name, _)| *name == called) {
         return run(args);
+    if let Some(status) = internal::run(&called, &args[1.min(args.len())..]) {
+        return status;
     }
     if called != "mos"
         && let Some(applet) = APPLETS.iter().find(|applet| applet.name == called)

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsFd;
 
 use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Phase};
 use crate::guest::maps::FileMaps;
 use crate::image::restore::{Built, GuestBuilder};
-use crate::image::{Meta, pages};
+use crate::image::Meta;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, target};
-use crate::sys::tracked::{CpuClock, monotonic_offsets};
+use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::migrate::tracee;
 use crate::sys::cpu;
@@ -66,9 +67,9 @@ fn build(conn: &mut TcpStream) -> io::Result<(Meta, Built)> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the image is not complete"));
     }
     fault::point("target.build")?;
-    let mut builder = GuestBuilder::create(&meta)?;
+    let mut builder = GuestBuilder::create(&meta, Some(conn.as_fd()))?;
     fault::point("target.pages")?;
-    pages::receive(conn, &mut |addr, data| builder.write(addr, data))?;
+    builder.receive(conn)?;
     let built = builder.finish(&filter::program())?;
     Ok((meta, built))
 }
@@ -87,7 +88,6 @@ fn assemble(
     let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
     meta.nmigs += 1;
     let thread = &meta.threads[0];
-    let (monotonic, boottime) = monotonic_offsets();
     Ok(Host {
         client,
         ctl,
@@ -103,7 +103,7 @@ fn assemble(
         home_mask: !0,
         pending: VecDeque::new(),
         resend: Vec::new(),
-        clock_offsets: (meta.monotonic_offset_ns - monotonic, meta.boottime_offset_ns - boottime),
+        clock_offsets: built.clock_offsets,
         files: FileMaps::new(&meta.areas),
         phase: Phase::Running,
         resume: thread.resume.clone(),

@@ -117,7 +117,7 @@ impl Host {
         let mut thread = capture::thread_state(self.guest, &areas)?;
         let injector = Injector::new(Stopped::known(self.guest), restore::gadget(self.meta.stub))?;
         let mut calls = capture::Injected::new(injector, self.meta.stub + DATA);
-        let inner = capture::inner_state(&mut calls)?;
+        let inner = capture::local_state(&mut calls)?;
         drop(calls);
         thread.altstack = inner.altstack;
         thread.clear_tid = self.meta.threads[0].clear_tid;

@@ -7,7 +7,7 @@ use crate::home::interface::{self, Ask, Wanted};
 use crate::home::warden::state::{Asked, Moving, Warden};
 use crate::sys::abi::{self, EPERM, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
-use crate::sys::{mem, procfs, tracked, unix};
+use crate::sys::{mem, tracked, unix};
 use crate::wire::control::{Outcome, Place, Target};
 
 /// Longer paths than this are not of the interface.
