@@ -21,6 +21,7 @@ pub fn run(name: &str, args: &[OsString]) -> Option<i32> {
         "mos-mover" => mover,
         _ => return None,
     };
+    log_to_file();
     Some(match run(args) {
         Ok(status) => status,
         Err(error) => {
@@ -28,6 +29,14 @@ pub fn run(name: &str, args: &[OsString]) -> Option<i32> {
             1
         }
     })
+}
+
+/// `MOS_LOG_FILE=FILE` makes these processes, which have no terminal, write what they do to a file (with `RUST_LOG` as its filter).
+fn log_to_file() {
+    let Some(path) = std::env::var_os("MOS_LOG_FILE") else { return };
+    let Ok(file) = std::fs::OpenOptions::new().append(true).create(true).open(path) else { return };
+    let filter = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(filter).target(env_logger::Target::Pipe(Box::new(file))).init();
 }
 
 fn client() -> io::Result<Client> {

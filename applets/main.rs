@@ -107,6 +107,7 @@ fn dispatch(args: &[OsString]) -> i32 {
         .to_string_lossy();
     if let Some((_, run)) = INTERNAL.iter().find(|(name, _)| *name == called) {
         return run(args);
+    }
     if let Some(status) = internal::run(&called, &args[1.min(args.len())..]) {
         return status;
     }

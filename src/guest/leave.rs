@@ -11,7 +11,7 @@ use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::Stopped;
-use crate::wire::channel::DATA;
+use crate::wire::channel::{DATA, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
@@ -113,7 +113,9 @@ impl Host {
         while let Some(info) = self.deputy.signals.pop_front() {
             self.pending.push_back(info);
         }
-        let areas = areas::of_guest(self.guest, &self.meta.areas)?;
+        let mut areas = areas::of_guest(self.guest, &self.meta.areas)?;
+        let ours = self.meta.stub..self.meta.stub + STUB_SIZE;
+        areas.retain(|area| !ours.contains(&area.start));
         let mut thread = capture::thread_state(self.guest, &areas)?;
         let injector = Injector::new(Stopped::known(self.guest), restore::gadget(self.meta.stub))?;
         let mut calls = capture::Injected::new(injector, self.meta.stub + DATA);

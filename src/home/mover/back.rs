@@ -26,7 +26,10 @@ const RESERVED: u64 = 4 << 30;
 pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
     match try_back(pid, &mut conn, client) {
         Ok(()) => Outcome::Done,
-        Err(_) if !tracked::alive(pid) => Outcome::Gone,
+        Err(error) if !tracked::alive(pid) => {
+            log::info!("process {pid} ended on its way home: {error}");
+            Outcome::Gone
+        }
         Err(error) => {
             // The sender learns why; if it cannot be told, it sees the connection end.
             let _ = write_frame(&mut conn, &Built::Failed(error.to_string()));
@@ -113,7 +116,7 @@ impl Arrival {
         let shared = |addr: u64| self.meta.areas.iter().any(|a| a.shared && (a.start..a.end).contains(&addr));
         for (addr, data) in &self.waiting {
             if !shared(*addr) {
-                mem::write_all(self.pid, *addr, data)?;
+                force(self.pid, *addr, data)?;
             }
         }
         resume::resume(self.pid, &self.meta, deputy)
@@ -154,18 +157,26 @@ fn reserved(meta: &Meta) -> (u64, u64) {
 /// Writes contents; over a private file only what differs from it, so that the rest stays the file's.
 fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
     if !file {
-        return mem::write_all(pid, addr, data);
+        return force(pid, addr, data);
     }
     let mut there = vec![0; data.len()];
     if mem::read_exact(pid, addr, &mut there).is_err() {
-        return mem::write_all(pid, addr, data);
+        return force(pid, addr, data);
     }
     for (index, (new, old)) in data.chunks(PAGE as usize).zip(there.chunks(PAGE as usize)).enumerate() {
         if new != old {
-            mem::write_all(pid, addr + index as u64 * PAGE, new)?;
+            force(pid, addr + index as u64 * PAGE, new)?;
         }
     }
     Ok(())
+}
+
+/// Writes whatever the program itself may do there.
+fn force(pid: i32, addr: u64, data: &[u8]) -> io::Result<()> {
+    match mem::write_all(pid, addr, data) {
+        Ok(()) => Ok(()),
+        Err(_) => mem::ProcMem::open(pid)?.write_all(addr, data),
+    }
 }
 
 fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
