@@ -10,3 +10,5 @@ mod hostile;
 mod links;
 #[path = "node/start.rs"]
 mod start;
+#[path = "node/users.rs"]
+mod users;

@@ -201,6 +201,9 @@ impl Server {
         if now >= self.next_beat {
             self.next_beat = now + BEAT_EVERY;
             self.beat();
+            // Those that could not be accepted when descriptors had run out: nothing else would tell of them again.
+            self.accept_nodes();
+            self.accept_clients();
         }
         self.channels.expire(now);
         self.expire_connections(now);
