@@ -20,6 +20,13 @@ pub trait GuestMemory {
     /// Stores `data` at `addr`.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault>;
 
+    /// Stores several parts in order; an implementation may do so in one step. On `Err` any of them may be stored.
+    fn write_parts(&self, parts: &[(u64, &[u8])]) -> Result<(), Fault> {
+        parts
+            .iter()
+            .try_for_each(|&(addr, data)| self.write(addr, data))
+    }
+
     /// The bytes from `addr` up to and including the first NUL, at most `max` bytes.
     fn read_cstr(&self, addr: u64, max: usize) -> Result<Vec<u8>, StrError> {
         let mut bytes = Vec::new();

@@ -82,8 +82,19 @@ impl Forward {
     /// Continues a sleep or poll from the deputy's restart block. `out`: address and length of what it gives, the same in the guest.
     pub fn continued(out: Option<(u64, u64)>) -> Forward {
         let (out_ptr, out_fixed) = out.unwrap_or_default();
-        let request = Request { nr: crate::sys::abi::SYS_RESTART_SYSCALL, out_ptr, out_fixed, ..Request::default() };
-        Forward { request, input: Vec::new(), base: 0, unpack: Unpack::whole(out), step: Step::Only }
+        let request = Request {
+            nr: crate::sys::abi::SYS_RESTART_SYSCALL,
+            out_ptr,
+            out_fixed,
+            ..Request::default()
+        };
+        Forward {
+            request,
+            input: Vec::new(),
+            base: 0,
+            unpack: Unpack::whole(out),
+            step: Step::Only,
+        }
     }
 }
 

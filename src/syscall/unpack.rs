@@ -67,8 +67,19 @@ pub struct Unpack {
 impl Unpack {
     /// The whole answer goes to one place.
     pub(super) fn whole(out: Option<(u64, u64)>) -> Unpack {
-        let copy = |(to, max)| Copy { from: 0, to, max, count: Count::All, skip: 0, when: When::Success, lenient: false };
-        Unpack { copies: out.into_iter().map(copy).collect(), ..Unpack::default() }
+        let copy = |(to, max)| Copy {
+            from: 0,
+            to,
+            max,
+            count: Count::All,
+            skip: 0,
+            when: When::Success,
+            lenient: false,
+        };
+        Unpack {
+            copies: out.into_iter().map(copy).collect(),
+            ..Unpack::default()
+        }
     }
 
     /// Writes the outputs to the guest and returns the value that the guest is to get: `value`, or `-EFAULT` when an output
@@ -82,26 +93,16 @@ impl Unpack {
             }
             _ => (value, out),
         };
-        for copy in &self.copies {
-            if !copy.when.holds(value) {
-                continue;
+        let Some(valid) = self.valid(value, out) else {
+            return -errno::EIO;
+        };
+        let parts: Vec<(u64, &[u8])> = valid.iter().map(|&(copy, data)| (copy.to, data)).collect();
+        if parts.len() < 2 || mem.write_parts(&parts).is_err() {
+            for (copy, data) in valid {
+                if mem.write(copy.to, data).is_err() && !copy.lenient {
+                    return copy.fault();
+                }
             }
-            let Some(len) = copy.len(value, out) else {
-                return -errno::EIO;
-            };
-            let Some(data) = out.get(copy.from..copy.from + len) else {
-                return -errno::EIO;
-            };
-            if data.is_empty() || mem.write(copy.to, data).is_ok() || copy.lenient {
-                continue;
-            }
-            // A stream that breaks off in its middle gives what came before.
-            let partial = copy.count == Count::Result(1) && copy.skip > 0;
-            return if partial {
-                copy.skip as i64
-            } else {
-                -errno::EFAULT
-            };
         }
         if value >= 0
             && let Some(at) = self.value_at
@@ -114,7 +115,30 @@ impl Unpack {
     }
 }
 
+impl Unpack {
+    /// The outputs that are valid and their bytes; `None` when the answer has fewer.
+    fn valid<'a>(&self, value: i64, out: &'a [u8]) -> Option<Vec<(&Copy, &'a [u8])>> {
+        let mut valid = Vec::with_capacity(self.copies.len());
+        for copy in self.copies.iter().filter(|copy| copy.when.holds(value)) {
+            let data = out.get(copy.from..copy.from + copy.len(value, out)?)?;
+            if !data.is_empty() {
+                valid.push((copy, data));
+            }
+        }
+        Some(valid)
+    }
+}
+
 impl Copy {
+    /// What a call gives whose output cannot be stored: a stream that breaks off in its middle counts what came before.
+    fn fault(&self) -> i64 {
+        if self.count == Count::Result(1) && self.skip > 0 {
+            self.skip as i64
+        } else {
+            -errno::EFAULT
+        }
+    }
+
     fn len(&self, value: i64, out: &[u8]) -> Option<usize> {
         let counted = match self.count {
             Count::All => self.skip.saturating_add(self.max),
