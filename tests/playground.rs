@@ -106,6 +106,18 @@ fn the_command_has_a_cluster_and_its_status_is_ours() {
 }
 
 #[test]
+fn the_command_gets_the_signal_mask_that_we_got() {
+    let mask = |text: &str| {
+        text.lines()
+            .find(|line| line.starts_with("SigBlk"))
+            .map(str::to_string)
+    };
+    let ours = mask(&std::fs::read_to_string("/proc/thread-self/status").unwrap());
+    let theirs = mask(&text(&run(&["--", "cat", "/proc/self/status"])));
+    assert_eq!(ours, theirs);
+}
+
+#[test]
 fn whoever_is_killed_nothing_stays() {
     let running = Running::start(&["--shake", "50"]);
     assert!(running.alive());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mos::config::Paths;
 use mos::sys::spawn;
-use mos::sys::unix::{AbstractListener, SIGKILL, random_u64};
+use mos::sys::unix::{AbstractListener, SIGKILL, SignalMask, random_u64};
 use mos::wire::client::Client;
 use mos::wire::control::{FromMosd, ToMosd};
 
@@ -118,6 +118,7 @@ impl Cluster {
                 .stdout(log.try_clone()?)
                 .stderr(log);
             spawn::in_new_session(&mut command);
+            spawn::with_signal_mask(&mut command, SignalMask::empty());
             spawn::dies_with_us(&mut command, SIGKILL);
             // Children are reaped by whoever runs the session.
             command.spawn()?;

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mos::config::Paths;
-use mos::sys::socket;
-use mos::sys::unix::{self, Ended, SIGCHLD, SignalFd};
+use mos::sys::unix::{self, Ended, SIGCHLD, SignalFd, SignalMask};
+use mos::sys::{socket, spawn};
 use mos::wire::client::Client;
 use mos::wire::control::{Place, Target};
 
@@ -51,8 +51,8 @@ struct Demo<'a> {
 }
 
 /// Shows it; the exit status.
-pub fn run(cluster: &Cluster, mut signals: SignalFd) -> i32 {
-    let mut demo = match Demo::start(cluster) {
+pub fn run(cluster: &Cluster, mut signals: SignalFd, mask: SignalMask) -> i32 {
+    let mut demo = match Demo::start(cluster, mask) {
         Ok(demo) => demo,
         Err(error) => return fail("playground", error),
     };
@@ -64,7 +64,7 @@ pub fn run(cluster: &Cluster, mut signals: SignalFd) -> i32 {
 }
 
 impl<'a> Demo<'a> {
-    fn start(cluster: &'a Cluster) -> io::Result<Demo<'a>> {
+    fn start(cluster: &'a Cluster, mask: SignalMask) -> io::Result<Demo<'a>> {
         let mut client = Client::connect(&Paths::under(cluster.root(1)))?;
         client.set_timeout(Some(Duration::from_secs(10)))?;
         let nodes: Vec<Ipv4Addr> = tools::status(&mut client)?
@@ -89,6 +89,7 @@ impl<'a> Demo<'a> {
             let mut command = Command::new(cluster.bin().join("mosrun"));
             command.arg(&program).arg(work.to_string());
             environment(&mut command, cluster);
+            spawn::with_signal_mask(&mut command, mask);
             let out = File::create(cluster.dir().join(format!("out-{number}")))?;
             let pid = command.stdin(Stdio::null()).stdout(out).spawn()?.id() as i32;
             programs.push(Program {

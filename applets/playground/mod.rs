@@ -125,12 +125,13 @@ fn fork_and_run(options: &Options, cluster: Cluster, signals: SignalFd) -> i32 {
         Ok(Fork::Child) => {
             let ready =
                 unix::die_with_parent(parent, SIGTERM).and_then(|()| unix::become_subreaper());
-            // Descriptors for signals belong to the process that made them.
+            // Descriptors for signals belong to the process that made them; the command gets the mask that we got.
+            let mask = signals.before();
             drop(signals);
             let signals =
                 ready.and_then(|()| SignalFd::new(&[SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP]));
             let status = match signals {
-                Ok(signals) => session::run(options, &cluster, signals),
+                Ok(signals) => session::run(options, &cluster, signals, mask),
                 Err(error) => fail("playground", error),
             };
             cleanup::kill_descendants();

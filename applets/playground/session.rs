@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mos::config::Paths;
-use mos::sys::socket;
-use mos::sys::unix::{self, Ended, SIGCHLD, SIGHUP, SIGKILL, SIGTERM, SignalFd};
+use mos::sys::unix::{self, Ended, SIGCHLD, SIGHUP, SIGKILL, SIGTERM, SignalFd, SignalMask};
+use mos::sys::{socket, spawn};
 use mos::wire::client::Client;
 use mos::wire::control::ToMosd;
 
@@ -19,16 +19,17 @@ use crate::common::fail;
 const END_WAIT: Duration = Duration::from_secs(3);
 
 /// Starts the nodes and runs the command; its exit status.
-pub fn run(options: &Options, cluster: &Cluster, signals: SignalFd) -> i32 {
+pub fn run(options: &Options, cluster: &Cluster, signals: SignalFd, mask: SignalMask) -> i32 {
     if let Err(error) = cluster.start() {
         return fail("playground", error);
     }
     if options.command.is_empty() {
-        return demo::run(cluster, signals);
+        return demo::run(cluster, signals, mask);
     }
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
     environment(&mut command, cluster);
+    spawn::with_signal_mask(&mut command, mask);
     match command.spawn() {
         Ok(child) => Session::new(options, cluster, signals, child.id() as i32).wait(),
         Err(error) => {

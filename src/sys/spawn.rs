@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-use super::unix::check;
+use super::unix::{SignalMask, check};
 
 /// Adds to `command`: `fds` become descriptors 3, 4, … of the child, in this order.
 pub fn pass_fds(command: &mut Command, fds: Vec<OwnedFd>) {
@@ -24,6 +24,12 @@ pub fn pass_fds(command: &mut Command, fds: Vec<OwnedFd>) {
     };
     // SAFETY: the hook makes system calls only (no memory is taken, no lock held).
     unsafe { command.pre_exec(hook) };
+}
+
+/// Adds to `command`: the child blocks just these signals (otherwise it inherits what this thread blocks).
+pub fn with_signal_mask(command: &mut Command, mask: SignalMask) {
+    // SAFETY: one system call on a set of its own.
+    unsafe { command.pre_exec(move || mask.apply()) };
 }
 
 /// Adds to `command`: the child leads a session of its own.
@@ -59,6 +65,7 @@ pub fn same_binary(applet: &str, args: &[&str], fds: Vec<OwnedFd>) -> io::Result
     command.arg0(applet).args(args);
     pass_fds(&mut command, fds);
     in_new_session(&mut command);
+    with_signal_mask(&mut command, SignalMask::empty());
     command.spawn()
 }
 
@@ -75,5 +82,6 @@ pub fn detached(applet: &str, args: &[&str], fds: Vec<OwnedFd>) -> io::Result<()
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     pass_fds(&mut command, fds);
     in_new_session(&mut command);
+    with_signal_mask(&mut command, SignalMask::empty());
     command.spawn()?.wait().map(drop)
 }

@@ -125,8 +125,42 @@ pub fn ignore_signal(signal: i32, ignore: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Which signals are blocked.
+#[derive(Clone, Copy)]
+pub struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Nothing is blocked.
+    pub fn empty() -> SignalMask {
+        // SAFETY: the set is initialised by `sigemptyset` before use.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            SignalMask(set)
+        }
+    }
+
+    /// Makes it the mask of this thread.
+    ///
+    /// # Errors
+    ///
+    /// None that can be expected.
+    pub fn apply(&self) -> io::Result<()> {
+        // SAFETY: the set is live and initialised.
+        check(unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        })
+        .map(|_| ())
+    }
+}
+
 /// Signals as a descriptor: they are blocked for this thread (and those that it starts) and read from there.
-pub struct SignalFd(File);
+///
+/// Processes that are started inherit the block: see `spawn::with_signal_mask`.
+pub struct SignalFd {
+    file: File,
+    before: SignalMask,
+}
 
 impl SignalFd {
     /// Blocks `signals` and makes a non-blocking descriptor of them.
@@ -135,17 +169,16 @@ impl SignalFd {
     ///
     /// When descriptors have run out.
     pub fn new(signals: &[i32]) -> io::Result<SignalFd> {
-        // SAFETY: the set is initialised by `sigemptyset` before use and outlives all calls.
+        let (mut set, mut before) = (SignalMask::empty().0, SignalMask::empty());
+        // SAFETY: both sets are initialised and outlive all calls.
         let fd = unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
             for &signal in signals {
                 libc::sigaddset(&raw mut set, signal);
             }
             check(libc::pthread_sigmask(
                 libc::SIG_BLOCK,
                 &raw const set,
-                std::ptr::null_mut(),
+                &raw mut before.0,
             ))?;
             check(libc::signalfd(
                 -1,
@@ -154,14 +187,20 @@ impl SignalFd {
             ))?
         };
         // SAFETY: a new descriptor that nobody else owns.
-        Ok(SignalFd(unsafe { File::from_raw_fd(fd) }))
+        let file = unsafe { File::from_raw_fd(fd) };
+        Ok(SignalFd { file, before })
+    }
+
+    /// What was blocked before.
+    pub fn before(&self) -> SignalMask {
+        self.before
     }
 
     /// The next signal that came, if any.
     pub fn take(&mut self) -> Option<i32> {
         use std::io::Read;
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        match self.0.read(&mut info) {
+        match self.file.read(&mut info) {
             Ok(n) if n == info.len() => {
                 Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
             }
@@ -172,7 +211,7 @@ impl SignalFd {
 
 impl AsRawFd for SignalFd {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.file.as_raw_fd()
     }
 }
 

@@ -12,18 +12,18 @@ use crate::cluster::{Cluster, errors};
 /// Somebody who is neither root nor whoever runs the tests.
 const OTHER: u32 = 65_533;
 
-/// Runs a tool as the other user; `None` where we cannot become somebody else.
+/// A tool run as the other user; `None` where we cannot become somebody else, or others cannot reach the program.
 fn as_other(cluster: &Cluster, args: &[&str]) -> Option<Command> {
-    // A copy that others can reach, wherever the program was built.
-    let program = cluster.root(1).join("mos");
-    std::fs::copy(env!("CARGO_BIN_EXE_mos"), &program).unwrap();
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .env("MOSIX_ROOT", cluster.root(1))
-        .uid(OTHER)
-        .gid(OTHER);
-    (unix::euid() == 0).then_some(command)
+    let as_other = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mos"));
+        command
+            .args(args)
+            .env("MOSIX_ROOT", cluster.root(1))
+            .uid(OTHER)
+            .gid(OTHER);
+        command
+    };
+    (unix::euid() == 0 && as_other(&["--version"]).output().is_ok()).then(|| as_other(args))
 }
 
 fn info(pid: i32, uid: u32) -> ProcInfo {
