@@ -15,6 +15,7 @@ mod server;
 use std::io::Write;
 
 use crate::config::{Config, Paths};
+use crate::sys::unix;
 use daemon::Side;
 use server::Server;
 
@@ -33,6 +34,8 @@ pub struct Options {
 /// In words: what is wrong and what to do.
 pub fn run(options: &Options) -> Result<(), String> {
     let config = Config::read(&options.paths).map_err(|error| error.to_string())?;
+    // Whoever started us may be careless: nobody else writes to our files.
+    unix::umask(0o022);
     if options.foreground {
         log_to_stderr();
         let lock = daemon::lock(&options.paths)?;

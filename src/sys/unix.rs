@@ -6,10 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-pub use libc::{
-    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP,
-    SIGTTIN, SIGTTOU,
-};
+pub use libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP};
 
 pub use super::socket::{AbstractListener, peer_pid};
 
@@ -109,20 +106,6 @@ pub fn reap(pid: i32, wait: bool) -> io::Result<Option<(i32, Ended)>> {
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: takes no pointers.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(|_| ())
-}
-
-/// Ignores `signal`, or gives it its default action back.
-///
-/// # Errors
-///
-/// When there is no such signal or it cannot be ignored.
-pub fn ignore_signal(signal: i32, ignore: bool) -> io::Result<()> {
-    let action = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
-    // SAFETY: neither action runs code of ours.
-    if unsafe { libc::signal(signal, action) } == libc::SIG_ERR {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 /// Which signals are blocked.
