@@ -1,0 +1,120 @@
+// A handler interrupts blocking calls: with SA_RESTART they go on, without they say EINTR; some never go on.
+#include "t.h"
+#include <poll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+
+static volatile int hits;
+static void hit(int sig, siginfo_t *si, void *context) {
+    (void)sig, (void)si, (void)context;
+    hits++;
+}
+
+/* A child that sends three signals and then a byte. Signals come 15 ms apart. */
+static pid_t pester(int fd) {
+    pid_t parent = getpid(), kid = fork();
+    CHECK(kid != -1);
+    if (kid == 0) {
+        for (int i = 0; i < 3; i++) {
+            t_sleep(0.015);
+            kill(parent, SIGUSR1);
+        }
+        t_sleep(0.015);
+        if (fd >= 0)
+            EQ(write(fd, "x", 1), 1);
+        _exit(8);
+    }
+    return kid;
+}
+
+static void restarted(void) {
+    int ends[2];
+    char byte;
+    EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    t_handle(SIGUSR1, hit, SA_RESTART);
+    hits = 0;
+    pid_t kid = pester(ends[1]);
+    EQ(read(ends[0], &byte, 1), 1);
+    EQ(hits, 3);
+    EQ(WEXITSTATUS(t_wait(kid)), 8);
+    hits = 0;
+    kid = pester(ends[1]);
+    EQ(recv(ends[0], &byte, 1, 0), 1);
+    EQ(hits, 3);
+    int status;
+    EQ(waitpid(kid, &status, 0), kid);
+    hits = 0;
+    kid = pester(-1);
+    EQ(waitpid(kid, &status, 0), kid);
+    EQ(WEXITSTATUS(status), 8);
+    EQ(hits, 3);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static int one(int which, int fd) {
+    char byte;
+    struct pollfd p = {fd, POLLIN, 0};
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(fd, &set);
+    struct timespec nap = {30, 0};
+    struct timeval limit = {30, 0};
+    switch (which) {
+    case 0: return (int)read(fd, &byte, 1);
+    case 1: return poll(&p, 1, 30000);
+    case 2: return select(fd + 1, &set, NULL, NULL, &limit);
+    case 3: return nanosleep(&nap, NULL);
+    case 4: return pause();
+    case 5: return (int)recv(fd, &byte, 1, 0);
+    case 6: return ppoll(&p, 1, &nap, NULL);
+    default: return waitpid(-1, NULL, 0);
+    }
+}
+
+static void interrupted(int which, int flags) {
+    int ends[2];
+    EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    t_handle(SIGUSR1, hit, flags);
+    hits = 0;
+    pid_t kid = pester(-1);
+    FAILS(one(which, ends[0]), EINTR);
+    EQ(hits, 1);
+    t_handle(SIGUSR1, hit, SA_RESTART);
+    EQ(WEXITSTATUS(t_wait(kid)), 8);
+    EQ(hits, 3);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void left_over(void) {
+    t_handle(SIGUSR1, hit, 0);
+    hits = 0;
+    pid_t kid = pester(-1);
+    struct timespec want = {0, 500000000}, left;
+    double begin = t_now(), total = 0.5;
+    int interruptions = 0;
+    while (nanosleep(&want, &left) == -1) {
+        EQ(errno, EINTR);
+        interruptions++;
+        CHECK(left.tv_sec == 0 && left.tv_nsec < want.tv_nsec);
+        want = left;
+    }
+    CHECK(interruptions >= 1 && interruptions <= 4);
+    CHECK(t_now() - begin >= total - 0.001 && t_now() - begin < total + 2);
+    t_handle(SIGUSR1, hit, SA_RESTART);
+    t_wait(kid);
+}
+
+int main(int argc, char **argv) {
+    t_init(argc, argv);
+    do {
+        restarted();
+        for (int which = 0; which <= 7; which++)
+            interrupted(which, 0);
+        for (int which = 1; which <= 4; which++)
+            interrupted(which, SA_RESTART); /* these never go on, whatever the flag */
+        left_over();
+    } while (t_now() - t_start < t_limit);
+    t_ok(__FILE__);
+}
