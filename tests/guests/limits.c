@@ -70,7 +70,7 @@ static void places(void) {
     CHECK(getcwd(now, sizeof now));
     EQ(strncmp(now, here, strlen(here)), 0);
     EQ(strcmp(now + strlen(here), "/below"), 0);
-    FAILS((long)getcwd(now, 2), ERANGE);
+    CHECK(!getcwd(now, 2) && errno == ERANGE);
     EQ(fchdir(top), 0);
     CHECK(getcwd(now, sizeof now) && strcmp(now, here) == 0);
     FAILS(chdir("nowhere"), ENOENT);

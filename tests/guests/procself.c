@@ -103,7 +103,8 @@ int main(int argc, char **argv) {
     t_init(argc, argv);
     signal(SIGWINCH, SIG_IGN);
     static char exe[4096], exe2[4096], cwd[4096], text[1 << 18];
-    free(malloc(100000));
+    void *volatile kept = malloc(100000);
+    CHECK(kept);
     CHECK(readlink("/proc/self/exe", exe, sizeof exe - 1) > 0);
     while (t_more()) {
         memset(exe2, 0, sizeof exe2);
