@@ -4,6 +4,9 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 
+/* A queued signal: none is lost when two are close to each other. */
+#define KNOCK (SIGRTMIN + 2)
+
 static volatile int hits;
 static void hit(int sig, siginfo_t *si, void *context) {
     (void)sig, (void)si, (void)context;
@@ -17,7 +20,7 @@ static pid_t pester(int fd) {
     if (kid == 0) {
         for (int i = 0; i < 3; i++) {
             t_sleep(0.015);
-            kill(parent, SIGUSR1);
+            kill(parent, KNOCK);
         }
         t_sleep(0.015);
         if (fd >= 0)
@@ -31,7 +34,7 @@ static void restarted(void) {
     int ends[2];
     char byte;
     EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    t_handle(SIGUSR1, hit, SA_RESTART);
+    t_handle(KNOCK, hit, SA_RESTART);
     hits = 0;
     pid_t kid = pester(ends[1]);
     EQ(read(ends[0], &byte, 1), 1);
@@ -75,12 +78,12 @@ static int one(int which, int fd) {
 static void interrupted(int which, int flags) {
     int ends[2];
     EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    t_handle(SIGUSR1, hit, flags);
+    t_handle(KNOCK, hit, flags);
     hits = 0;
     pid_t kid = pester(-1);
     FAILS(one(which, ends[0]), EINTR);
-    EQ(hits, 1);
-    t_handle(SIGUSR1, hit, SA_RESTART);
+    CHECK(hits >= 1);
+    t_handle(KNOCK, hit, SA_RESTART);
     EQ(WEXITSTATUS(t_wait(kid)), 8);
     EQ(hits, 3);
     close(ends[0]);
@@ -88,7 +91,7 @@ static void interrupted(int which, int flags) {
 }
 
 static void left_over(void) {
-    t_handle(SIGUSR1, hit, 0);
+    t_handle(KNOCK, hit, 0);
     hits = 0;
     pid_t kid = pester(-1);
     struct timespec want = {0, 500000000}, left;
@@ -100,9 +103,9 @@ static void left_over(void) {
         CHECK(left.tv_sec == 0 && left.tv_nsec < want.tv_nsec);
         want = left;
     }
-    CHECK(interruptions >= 1 && interruptions <= 4);
+    CHECK(interruptions >= 1 && interruptions <= 3);
     CHECK(t_now() - begin >= total - 0.001 && t_now() - begin < total + 2);
-    t_handle(SIGUSR1, hit, SA_RESTART);
+    t_handle(KNOCK, hit, SA_RESTART);
     t_wait(kid);
 }
 

@@ -11,10 +11,12 @@ static long counter;
 static int turn;
 static __thread long own;
 static __thread volatile int hits;
+static volatile int total;
 
 static void hit(int sig, siginfo_t *si, void *context) {
     (void)sig, (void)si, (void)context;
     hits++;
+    total++;
 }
 
 static void *work(void *argument) {
@@ -64,8 +66,10 @@ int main(int argc, char **argv) {
         EQ(pthread_create(&listener, NULL, listen, NULL), 0);
         void *heard = NULL;
         for (int i = 0; i < 3; i++) {
+            int before = total;
             EQ(pthread_kill(listener, SIGUSR1), 0);
-            t_sleep(0.003);
+            while (total == before)
+                t_sleep(0.001);
         }
         EQ(pthread_join(listener, &heard), 0);
         EQ((long)heard, 3);
