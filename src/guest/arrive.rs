@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
 
+use crate::guest::ctl::Ctl;
 use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Phase};
 use crate::guest::maps::FileMaps;
@@ -19,8 +20,8 @@ use crate::sys::cpu;
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
-use crate::wire::frame::{FrameBuffer, read_frame, write_frame};
-use crate::wire::node::{Built as BuiltWord, Offer, Opening, Started, Verdict};
+use crate::wire::frame::{read_frame, write_frame};
+use crate::wire::node::{Built as BuiltWord, Offer, Started, Verdict};
 
 /// Serves one arriving process to its end. `conn` is the connection on which `offer` came.
 pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<Ending> {
@@ -83,15 +84,14 @@ fn assemble(
     children: SignalFd,
 ) -> io::Result<Host> {
     fault::point("target.ctl")?;
-    let mut ctl = client.connect_node(meta.home.node)?;
-    write_frame(&mut ctl, &Opening::Ctl { tree: meta.home.tree, pid: meta.home.pid })?;
+    let mut ctl = Ctl::new();
+    ctl.connect(&client, &meta.home);
     let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
     meta.nmigs += 1;
     let thread = &meta.threads[0];
     Ok(Host {
         client,
         ctl,
-        ctl_in: FrameBuffer::new(FRAME_LIMIT),
         deputy,
         listener: built.listener,
         children,
@@ -128,7 +128,7 @@ fn start(host: &mut Host) -> io::Result<()> {
     host.take_queued_signals()?;
     fault::point("target.running")?;
     let (pid, node, nmigs) = (host.home_pid(), host.me, host.meta.nmigs);
-    host.tell(&FromHost::Running { pid, node, nmigs })?;
+    host.tell(&FromHost::Running { pid, node, nmigs });
     host.go_on(0)
 }
 
@@ -136,8 +136,7 @@ fn finish(mut host: Host) -> io::Result<Ending> {
     let ended = host.run();
     let (pid, cpu_ns) = (host.home_pid(), host.cpu.nanoseconds());
     if !matches!(ended, Ok(Ending::Moved)) {
-        // The warden learns it from the end of the connection as well.
-        let _ = host.tell(&FromHost::Left { pid, cpu_ns });
+        host.tell(&FromHost::Left { pid, cpu_ns });
     }
     let _ = tracee::kill(host.guest);
     ended

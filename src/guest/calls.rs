@@ -218,7 +218,8 @@ impl Host {
                     call.disturbed = true;
                 }
                 let pid = self.home_pid();
-                self.tell(&crate::wire::ctl::FromHost::Interrupt { pid })
+                self.tell(&crate::wire::ctl::FromHost::Interrupt { pid });
+                Ok(())
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use crate::guest::ctl::Ctl;
 use crate::image::{Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{self, Interest};
@@ -16,7 +17,6 @@ use crate::syscall::Forward;
 use crate::wire::client::Client;
 use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
 use crate::wire::ctl::{FromHost, ToHost};
-use crate::wire::frame::{FrameBuffer, write_frame};
 
 /// A program's call that the deputy executes.
 pub struct Call {
@@ -68,8 +68,7 @@ pub enum Ending {
 
 pub struct Host {
     pub client: Client,
-    pub ctl: TcpStream,
-    pub ctl_in: FrameBuffer,
+    pub ctl: Ctl,
     pub deputy: Deputy,
     pub listener: Listener,
     pub children: SignalFd,
@@ -120,11 +119,12 @@ impl Host {
                 Phase::Sleeping(sleep) => Some(sleep.until.saturating_duration_since(Instant::now())),
                 _ => None,
             };
+            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).min();
             let fds = [
                 (self.listener.as_raw_fd(), Interest::Read),
                 (self.deputy.raw_fd(), Interest::Read),
                 (self.children.as_raw_fd(), Interest::Read),
-                (self.ctl.as_raw_fd(), Interest::Read),
+                (self.ctl.poll_fd(), Interest::Read),
                 (self.client.as_raw_fd(), Interest::Read),
             ];
             let ready = poll::wait(&fds, timeout)?;
@@ -149,18 +149,26 @@ impl Host {
         if ready[4] && self.ending.is_none() {
             self.mosd_readable()?;
         }
+        if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
+            self.connect_warden();
+        }
         self.check_sleep()
     }
 
-    pub fn tell(&mut self, message: &FromHost) -> io::Result<()> {
-        write_frame(&mut self.ctl, message)
+    /// Tells the warden, if it is there. A new one learns what counts when it is connected.
+    pub fn tell(&mut self, message: &FromHost) {
+        self.ctl.send(message);
+    }
+
+    /// Connects to the warden of the guest, also one that took over.
+    pub fn connect_warden(&mut self) {
+        self.ctl.connect(&self.client, &self.meta.home);
+        let (pid, node, nmigs) = (self.home_pid(), self.me, self.meta.nmigs);
+        self.tell(&FromHost::Running { pid, node, nmigs });
     }
 
     fn ctl_readable(&mut self) -> io::Result<()> {
-        if !self.ctl_in.fill(&mut self.ctl)? {
-            return Err(io::Error::other("the warden at home closed the control connection"));
-        }
-        while let Some(message) = self.ctl_in.next::<ToHost>()? {
+        for message in self.ctl.receive() {
             match message {
                 ToHost::Move { id, to, .. } => self.ordered(Order { id: Some(id), to })?,
                 ToHost::Stop { .. } => self.halt()?,

@@ -32,8 +32,9 @@ impl Host {
         let pid = self.home_pid();
         match order.id {
             Some(id) => self.tell(&FromHost::Moved { pid, id, outcome }),
-            None => Ok(()),
+            None => {}
         }
+        Ok(())
     }
 
     /// The guest is stopped on its way out of the kernel (or at a fault) and leaves now.

@@ -15,6 +15,7 @@ pub mod actions;
 pub mod arrive;
 pub mod calls;
 pub mod channel;
+pub mod ctl;
 pub mod filter;
 pub mod host;
 pub mod leave;

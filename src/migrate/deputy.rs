@@ -50,6 +50,7 @@ impl Deputy {
     /// Sends a request with its input. One request may be under way at a time.
     pub fn send(&mut self, request: &Request, input: &[u8]) -> io::Result<()> {
         debug_assert_eq!(request.in_len as usize, input.len());
+        log::trace!("request {} flags {:#x} {:x?}", request.nr, request.flags, request.args);
         let header = request.encode();
         let total = header.len() + input.len();
         let mut sent = self.stream.write_vectored(&[IoSlice::new(&header), IoSlice::new(input)])?;

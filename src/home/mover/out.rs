@@ -19,7 +19,10 @@ use crate::wire::node::{Offer, Opening};
 pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcome {
     match try_out(job, warden, client) {
         Ok(outcome) => outcome,
-        Err(_) if !tracked::alive(job.pid) => Outcome::Gone,
+        Err(why) if !tracked::alive(job.pid) => {
+            log::info!("process {} ended on its way out: {why}", job.pid);
+            Outcome::Gone
+        }
         Err(why) => Outcome::Stayed(why.0),
     }
 }

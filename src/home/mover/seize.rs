@@ -80,6 +80,9 @@ fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
     }
 }
 
+/// Index of the instruction pointer in `user_regs_struct`.
+const RIP: usize = 16;
+
 struct Entry {
     pid: i32,
     listener: AbstractListener,
@@ -96,6 +99,9 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
     }
     let thread = capture::thread_state(pid, &areas)?;
     let (base, fresh) = place(pid, &mut areas)?;
+    if (base..base + STUB_SIZE).contains(&words(&thread.regs)?[RIP]) {
+        return Err(Stayed("it is away, or another mover has it".to_owned()));
+    }
     let channel_fd = free_descriptor(pid)?;
     let mut name = [0; 16];
     random(&mut name)?;

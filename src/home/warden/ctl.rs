@@ -32,7 +32,11 @@ impl Warden {
                 ctl.buffer.feed(&bytes[..n]);
                 true
             }
-            Err(error) => error.kind() == io::ErrorKind::Interrupted,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => {
+                log::debug!("host of {}: {error}", ctl.pid);
+                false
+            }
         };
         let mut messages = Vec::new();
         while let Ok(Some(message)) = ctl.buffer.next::<FromHost>() {
@@ -57,17 +61,24 @@ impl Warden {
                 self.notify_migration(pid);
             }
             FromHost::Left { pid, cpu_ns } => {
-                if let Some(proc) = self.procs.get_mut(&pid) {
-                    proc.cpu_away_ns += cpu_ns;
+                let Some(proc) = self.procs.get_mut(&pid) else { return };
+                proc.cpu_away_ns += cpu_ns;
+                // It may have left again meanwhile, for another host.
+                if proc.ctl == Some(id) {
+                    self.at_home(pid, None);
                 }
-                self.at_home(pid, None);
             }
             FromHost::Interrupt { pid } => {
                 if let Some(ctl) = self.ctls.get(&id) && ctl.pid == pid {
                     interrupt::interrupt(pid);
                 }
             }
-            FromHost::Moved { pid, outcome, .. } => self.moved(pid, outcome),
+            FromHost::Moved { pid, id, outcome } => {
+                // Only the order that is under way: an earlier one may have been settled by its mover.
+                if self.procs.get(&pid).is_some_and(|proc| proc.moving.as_ref().is_some_and(|moving| moving.told == id)) {
+                    self.moved(pid, outcome);
+                }
+            }
             FromHost::Cpu { pid, ns } => {
                 if let Some(proc) = self.procs.get_mut(&pid) {
                     proc.cpu_away_ns += ns;

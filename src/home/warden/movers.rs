@@ -44,7 +44,7 @@ impl Warden {
                 let procs = self.infos();
                 self.to_mosd(&ToMosd::Mine { id, procs });
             }
-            (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving { id: Some(id), to, start: None }),
+            (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving { id: Some(id), to, told: 0, start: None }),
             (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
             (FromMosd::Arrived { opening: Opening::Ctl { pid, .. } }, Some(fd)) => self.host_connected(pid, fd),
             (FromMosd::Arrived { opening: Opening::Return { pid, .. } }, Some(fd)) => self.coming_home(pid, fd),
@@ -73,7 +73,7 @@ impl Warden {
                 continue;
             }
             let to = places[(unix::random_u64() % places.len() as u64) as usize];
-            self.order(pid, Moving { id: None, to, start: None });
+            self.order(pid, Moving { id: None, to, told: 0, start: None });
         }
     }
 
@@ -104,8 +104,9 @@ impl Warden {
                     to => to,
                 };
                 let ctl = proc.ctl;
-                proc.moving = Some(moving);
-                let id = self.number();
+                self.next += 1;
+                let id = self.next;
+                proc.moving = Some(Moving { told: id, ..moving });
                 if !ctl.is_some_and(|ctl| self.to_host(ctl, &ToHost::Move { pid, id, to })) {
                     self.moved(pid, Outcome::Stayed("its host does not answer".to_owned()));
                 }

@@ -109,7 +109,7 @@ impl Warden {
         }
         let home = proc.place == Place::Home;
         proc.asked = Some(Asked::Waiting { notification: *notification, home });
-        self.order(pid, Moving { id: None, to, start: None });
+        self.order(pid, Moving { id: None, to, told: 0, start: None });
         if home {
             // Answered when the mover has asked it to stop, so that it stops on its way out of the call.
             return None;

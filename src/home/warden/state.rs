@@ -49,6 +49,8 @@ pub struct Moving {
     /// mosd's number for the order, if somebody waits.
     pub id: Option<u64>,
     pub to: Target,
+    /// The warden's number for what it told the host; 0 while none was told.
+    pub told: u64,
     /// A start on another node (`mosrun -r`): failure ends the program unless forced.
     pub start: Option<bool>,
 }
@@ -245,7 +247,7 @@ impl Warden {
         self.launch = None;
         let start = self.procs.get_mut(&self.root).and_then(|proc| proc.start.take());
         if let Some((node, force)) = start {
-            self.order(self.root, Moving { id: None, to: Target::Node(node), start: Some(force) });
+            self.order(self.root, Moving { id: None, to: Target::Node(node), told: 0, start: Some(force) });
         }
     }
 }

@@ -1,0 +1,91 @@
+//! The host's connection to the warden at home. The guest does not need it to live: it is made again when it is lost.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::image::HomeId;
+use crate::migrate::source::FRAME_LIMIT;
+use crate::wire::client::Client;
+use crate::wire::ctl::{FromHost, ToHost};
+use crate::wire::frame::{FrameBuffer, write_frame};
+use crate::wire::node::Opening;
+
+/// How long after a loss, or a failed attempt, the next one is made.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The connection, or the time of the next attempt.
+pub struct Ctl {
+    link: Option<(TcpStream, FrameBuffer)>,
+    retry_at: Instant,
+}
+
+impl Ctl {
+    pub fn new() -> Ctl {
+        Ctl { link: None, retry_at: Instant::now() }
+    }
+
+    /// Tries once; failure is only noted.
+    pub fn connect(&mut self, client: &Client, home: &HomeId) {
+        self.retry_at = Instant::now() + RETRY;
+        let connected = client.connect_node(home.node).and_then(|mut stream| {
+            write_frame(&mut stream, &Opening::Ctl { tree: home.tree, pid: home.pid })?;
+            Ok((stream, FrameBuffer::new(FRAME_LIMIT)))
+        });
+        match connected {
+            Ok(link) => self.link = Some(link),
+            Err(error) => log::debug!("the warden of {} cannot be reached: {error}", home.pid),
+        }
+    }
+
+    /// For poll; it ignores a negative number.
+    pub fn poll_fd(&self) -> RawFd {
+        self.link.as_ref().map_or(-1, |(stream, _)| stream.as_raw_fd())
+    }
+
+    /// Time until the next attempt, when there is no connection.
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.link.is_none().then(|| self.retry_at.saturating_duration_since(Instant::now()))
+    }
+
+    pub fn send(&mut self, message: &FromHost) {
+        if let Some((stream, _)) = &mut self.link
+            && let Err(error) = write_frame(stream, message)
+        {
+            self.lose(&error);
+        }
+    }
+
+    /// What has come; to be called when there is something to read.
+    pub fn receive(&mut self) -> Vec<ToHost> {
+        let mut messages = Vec::new();
+        match self.read(&mut messages) {
+            Ok(true) => {}
+            Ok(false) => self.lose(&io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => self.lose(&error),
+        }
+        messages
+    }
+
+    fn read(&mut self, messages: &mut Vec<ToHost>) -> io::Result<bool> {
+        let Some((stream, buffer)) = &mut self.link else { return Ok(true) };
+        let open = buffer.fill(stream)?;
+        while let Some(message) = buffer.next()? {
+            messages.push(message);
+        }
+        Ok(open)
+    }
+
+    fn lose(&mut self, error: &io::Error) {
+        log::debug!("the control connection is lost: {error}");
+        self.link = None;
+        self.retry_at = Instant::now() + RETRY;
+    }
+}
+
+impl Default for Ctl {
+    fn default() -> Ctl {
+        Ctl::new()
+    }
+}
