@@ -126,6 +126,7 @@ fn start(host: &mut Host) -> io::Result<()> {
         host.signal_from_home(info)?;
     }
     host.take_queued_signals()?;
+    host.interrupt_repeated_call()?;
     fault::point("target.running")?;
     let (pid, node, nmigs) = (host.home_pid(), host.me, host.meta.nmigs);
     host.tell(&FromHost::Running { pid, node, nmigs });

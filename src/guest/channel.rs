@@ -179,9 +179,20 @@ impl Host {
             self.resume = Resume::Written { nr, bytes: call.done };
         } else if let Some(left) = call.left {
             let left = left.saturating_sub(call.issued.elapsed());
-            self.resume = Resume::TimeLeft { nr, ns: left.as_nanos() as u64 };
+            // Some calls leave their remaining time in memory when they are interrupted; then that is all there is to know.
+            if !syscall::store_time_left(nr, &call.notification.args, &self.memory(), left.as_nanos() as u64) {
+                self.resume = Resume::TimeLeft { nr, ns: left.as_nanos() as u64 };
+            }
         }
-        self.complete(&call.notification, -ERESTARTNOINTR)
+        self.complete(&call.notification, restart_code(nr))
+    }
+}
+
+/// How the kernel would mark an interrupted call: what a handler that runs before the repetition makes of it.
+fn restart_code(nr: u64) -> i64 {
+    match syscall::table::find(nr).and_then(|row| row.restart) {
+        Some(Restart::Begins) | None => -ERESTARTSYS,
+        Some(Restart::NoHandler | Restart::Continues | Restart::Never) => -ERESTARTNOHAND,
     }
 }
 

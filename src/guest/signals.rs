@@ -18,6 +18,9 @@ use crate::wire::control::Target;
 /// `uc_stack` and the machine context come before it.
 pub const FRAME_MASK: u64 = 8 + 8 + 8 + 24 + 256;
 
+/// Bytes of a `syscall` instruction.
+const SYSCALL_LEN: u64 = 2;
+
 impl Host {
     /// A signal was delivered at home: the home kernel has decided that the program takes it now.
     pub fn signal_from_home(&mut self, info: Box<SigInfo>) -> io::Result<()> {
@@ -100,6 +103,20 @@ impl Host {
         let frame = tracee::regs(self.guest)?.rsp;
         mem::write_all(self.guest, frame + FRAME_MASK, &before.to_le_bytes())?;
         if self.leaving { self.leave() } else { self.go_on(0) }
+    }
+
+    /// The guest was moved in the middle of a call, and a handler is to run: the guest's kernel is shown the interrupted call, so that
+    /// it decides between `EINTR` and repetition. (Without a signal the registers are set up for the repetition.)
+    pub fn interrupt_repeated_call(&mut self) -> io::Result<()> {
+        let Some((nr, code)) = self.meta.threads[0].interrupted else { return Ok(()) };
+        if !self.has_deliverable() {
+            return Ok(());
+        }
+        let mut regs = tracee::regs(self.guest)?;
+        regs.rip += SYSCALL_LEN;
+        regs.orig_rax = nr;
+        regs.rax = code as u64;
+        tracee::set_regs(self.guest, &regs)
     }
 
     /// Waits for the stop that an interrupt causes; signals that come first are put back. False when the guest ended.

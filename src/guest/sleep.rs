@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::guest::host::{Host, Phase, Sleep};
 use crate::image::Resume;
-use crate::sys::abi::{EFAULT, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR};
+use crate::sys::abi::{EFAULT, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTNOHAND};
 use crate::sys::mem;
 use crate::sys::tracked::clock_ns;
 use crate::sys::seccomp::Notification;
@@ -88,7 +88,7 @@ impl Host {
         let Phase::Sleeping(sleep) = &self.phase else { return Ok(()) };
         let (notification, left) = (sleep.notification, sleep.until.saturating_duration_since(Instant::now()));
         self.resume = Resume::TimeLeft { nr: notification.nr as u64, ns: left.as_nanos() as u64 };
-        self.complete(&notification, -ERESTARTNOINTR)
+        self.complete(&notification, -ERESTARTNOHAND)
     }
 }
 

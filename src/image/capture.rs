@@ -16,6 +16,7 @@ use crate::sys::status::Status;
 /// Most instructions that a function of the vDSO may still need.
 const VDSO_STEPS: usize = 20_000;
 const EINTR: i64 = 4;
+const ERESTARTNOHAND: i64 = 514;
 const SIGTRAP_BIT: u64 = 1 << 4;
 
 const SYS_BRK: u64 = 12;
@@ -43,7 +44,11 @@ const SPURIOUS_EINTR: [u64; 17] = [
 pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
     let task = leave_vdso(Stopped::known(tid), areas)?;
     let regs = task.regs()?;
-    let (mut regs, resume) = settled(tid, &regs)?;
+    let raw = regs;
+    let (mut regs, resume) = settled(tid, &raw)?;
+    let repeats = regs.rip != raw.rip;
+    // Calls that a mere stop makes fail with EINTR are those that every handler does.
+    let code = if raw.rax as i64 == -EINTR { -ERESTARTNOHAND } else { raw.rax as i64 };
     let rseq = task.rseq()?;
     leave_critical_section(tid, &rseq, &mut regs)?;
     Ok(Thread {
@@ -54,6 +59,7 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
         rseq: (rseq.address, rseq.size, rseq.signature),
         robust: process::robust_list(tid).unwrap_or_default(),
         resume,
+        interrupted: repeats.then_some((raw.orig_rax, code)),
         ..Thread::default()
     })
 }

@@ -79,6 +79,9 @@ pub struct Thread {
     /// Signals taken at home, not yet delivered: `siginfo_t` of 128 bytes each.
     pub pending: Vec<Vec<u8>>,
     pub resume: Resume,
+    /// The call that it will repeat, and the kernel's code for how (512 … 516, negative): a handler that runs first may
+    /// make it fail with `EINTR` instead.
+    pub interrupted: Option<(u64, i64)>,
 }
 
 /// How the call that a thread will repeat first is to be continued rather than begun.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::home::mover::seize::words;
 use crate::image::{Meta, Resume, Thread};
+use crate::image::capture::Calls;
 use crate::migrate::deputy::Deputy;
 use crate::sys::abi;
 use crate::sys::stub;
@@ -30,7 +31,8 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
     for info in thread.pending.iter().chain(&caught) {
         send_again(pid, &mut deputy, info)?;
     }
-    leave_stub(thread, &mut deputy)
+    let regs = registers(meta, &mut deputy)?;
+    leave_stub(thread, &regs, &mut deputy)
 }
 
 /// A signal that was taken off the home process and not yet given to the program is sent by the process to itself, the only sender
@@ -47,14 +49,38 @@ fn send_again(pid: i32, deputy: &mut Deputy, info: &[u8]) -> io::Result<()> {
     deputy.rpc(&request, info).map(drop)
 }
 
-fn leave_stub(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
-    let at = deputy.base + FRAME;
+/// The registers with which the program goes on.
+fn registers(meta: &Meta, deputy: &mut Deputy) -> io::Result<[u64; 27]> {
+    let thread = &meta.threads[0];
     let mut regs = words(&thread.regs)?;
     if let Resume::Written { bytes, .. } = thread.resume {
         // Part of a write was made: natively that part is its result.
         (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
+    } else if let Some((_, code)) = thread.interrupted
+        && fails_by_handler(meta, code, pending(deputy)? & !thread.mask)
+    {
+        (regs[RAX], regs[RIP]) = (-i64::from(abi::EINTR) as u64, regs[RIP] + SYSCALL_LEN);
     }
-    let frame = stub::frame::build(&regs, &thread.xsave, thread.mask, thread.altstack, at);
+    Ok(regs)
+}
+
+/// Signals that wait for the process.
+fn pending(deputy: &mut Deputy) -> io::Result<u64> {
+    let (_, bytes) = deputy.call_out(abi::SYS_RT_SIGPENDING, [0, 8, 0, 0, 0, 0], 0, 8)?;
+    Ok(u64::from_le_bytes(bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?))
+}
+
+/// Whether a call that was interrupted (`code`) fails with `EINTR` because one of `signals` runs a handler before it could be repeated.
+fn fails_by_handler(meta: &Meta, code: i64, signals: u64) -> bool {
+    (1..).zip(&meta.actions).any(|(signo, [handler, flags, ..])| {
+        let handled = signals & abi::bit(signo) != 0 && *handler != abi::SIG_DFL && *handler != abi::SIG_IGN;
+        handled && (code != -abi::ERESTARTSYS || flags & abi::SA_RESTART == 0) && code != -abi::ERESTARTNOINTR
+    })
+}
+
+fn leave_stub(thread: &Thread, regs: &[u64; 27], deputy: &mut Deputy) -> io::Result<()> {
+    let at = deputy.base + FRAME;
+    let frame = stub::frame::build(regs, &thread.xsave, thread.mask, thread.altstack, at);
     if frame.len() as u64 > FRAME_SIZE {
         return Err(io::Error::other("its processor state is larger than the stub's frame"));
     }
