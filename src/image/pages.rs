@@ -15,7 +15,7 @@ use crate::sys::mem::{self, ProcMem};
 use crate::sys::pagemap::{PAGE, Pagemap, Want};
 
 /// Most bytes of contents in a batch.
-pub const BATCH_BYTES: usize = 1 << 20;
+pub const BATCH_BYTES: usize = 1 << 19;
 /// Most pieces in a batch.
 pub const BATCH_PIECES: usize = 512;
 const HEADER: usize = 8;
