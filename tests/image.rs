@@ -31,7 +31,7 @@ fn compile(name: &str) -> (PathBuf, PathBuf) {
         std::thread::current().id()
     ));
     std::fs::create_dir_all(&dir).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/guests/{name}.c"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/image/{name}.c"));
     let program = dir.join(name);
     let made = Command::new("gcc")
         .args(["-O1", "-static", "-w", "-o"])
@@ -285,6 +285,49 @@ fn clocks_go_on_as_at_home() {
             42
         }
     );
+}
+
+#[test]
+fn a_guest_is_shut_off() {
+    let home = Home::start();
+    let _stopped = stop(Running::seize(home.pid(), EXITKILL).unwrap());
+    let built = build(home.pid(), &capture_home(home.pid()), true);
+    let proc = PathBuf::from(format!("/proc/{}", built.pid));
+    let status = std::fs::read_to_string(proc.join("status")).unwrap();
+    let field = |name: &str| {
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}:")))
+            .unwrap();
+        line.split_ascii_whitespace()
+            .next_back()
+            .unwrap()
+            .to_owned()
+    };
+    let open = std::fs::read_dir(proc.join("fd")).unwrap().count();
+    let namespace = |kind: &str| {
+        let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        link(&built.pid.to_string()) != link("self")
+    };
+    let others = ["pid", "net", "mnt", "ipc", "uts"].map(namespace);
+    let files = std::fs::read_dir(proc.join("root")).unwrap().count();
+    let stub = areas::areas(built.pid)
+        .unwrap()
+        .into_iter()
+        .filter(|area| area.start >= STUB && area.end <= STUB + 0x80000);
+    let protections: Vec<u32> = stub.map(|area| area.prot).collect();
+    end(&built);
+    assert_eq!(
+        (field("CapEff").as_str(), field("CapPrm").as_str()),
+        ("0000000000000000", "0000000000000000")
+    );
+    assert_eq!(
+        (field("NoNewPrivs").as_str(), field("Seccomp").as_str()),
+        ("1", "2")
+    );
+    assert_ne!(field("Uid"), "0");
+    assert_eq!((open, others, files), (0, [true; 5], 0));
+    assert_eq!(protections, [5, 3, 0]);
 }
 
 #[test]

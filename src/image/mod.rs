@@ -3,6 +3,7 @@
 pub mod areas;
 pub mod capture;
 pub mod check;
+mod contents;
 pub mod gadget;
 pub mod layout;
 pub mod pages;

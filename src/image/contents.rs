@@ -1,0 +1,106 @@
+//! Contents on their way into a guest that is being built (step 6 of [`restore`](crate::image::restore)).
+
+use std::io::{self, Read};
+
+use crate::image::gadget::{DATA, DATA_LEN};
+use crate::image::pages::{self, Piece};
+use crate::image::restore::{GuestBuilder, invalid};
+use crate::image::{Kind, layout};
+use crate::sys::mem;
+
+const SYS_RECVMSG: u64 = 47;
+const MSG_WAITALL: u64 = 0x100;
+
+impl GuestBuilder {
+    /// Contents from a connection that is not the one given to `create`, or the memory of a file.
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+        let place = layout::holding(&self.places, addr, data.len() as u64)
+            .ok_or_else(|| invalid("contents outside of every area"))?;
+        match place.kind {
+            Kind::Vdso => {
+                if let Some((start, bytes)) = &mut self.copy {
+                    let at = (addr - *start) as usize;
+                    bytes[at..at + data.len()].copy_from_slice(data);
+                }
+                Ok(())
+            }
+            Kind::Vvar => Ok(()),
+            _ if place.first_prot() == 0 => self.forced.write_all(addr, data),
+            _ => mem::write_all(self.empty.pid, addr, data),
+        }
+    }
+
+    /// Step 6, from the connection that was given to `create`.
+    pub fn receive(&mut self, conn: &mut impl Read) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        while let Some((pieces, bytes)) = pages::read_head(conn)? {
+            let direct = match self.conn {
+                Some(_) => self.all_direct(&pieces)?,
+                None => false,
+            };
+            let done = if direct {
+                self.receive_inside(&pieces, bytes)?
+            } else {
+                0
+            };
+            buffer.resize(bytes, 0);
+            if done < bytes {
+                conn.read_exact(&mut buffer[done..bytes])?;
+                self.write_rest(&pieces, &buffer, done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process itself can receive these pieces. All of them must lie in its areas.
+    fn all_direct(&self, pieces: &[Piece]) -> io::Result<bool> {
+        let mut direct = true;
+        for piece in pieces {
+            let place = layout::holding(&self.places, piece.addr, u64::from(piece.len))
+                .ok_or_else(|| invalid("contents outside of every area"))?;
+            direct &= place.first_prot() != 0 && !matches!(place.kind, Kind::Vdso | Kind::Vvar);
+        }
+        Ok(direct)
+    }
+
+    /// Lets the process receive the contents of a batch into its own memory; gives how many bytes it got.
+    fn receive_inside(&mut self, pieces: &[Piece], bytes: usize) -> io::Result<usize> {
+        const MSGHDR: u64 = 56;
+        let conn = self.conn.ok_or_else(|| invalid("no connection"))? as u64;
+        if bytes == 0 {
+            return Ok(0);
+        }
+        let base = self.stub + DATA;
+        let data = pieces.iter().filter(|piece| !piece.zero);
+        let vector: Vec<u64> = data
+            .flat_map(|piece| [piece.addr, u64::from(piece.len)])
+            .collect();
+        // msghdr: name, its length, vector, its length, control, its length, flags.
+        let mut words = vec![0, 0, base + MSGHDR, vector.len() as u64 / 2, 0, 0, 0];
+        words.extend(vector);
+        let area: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        debug_assert!(area.len() as u64 <= DATA_LEN);
+        mem::write_all(self.empty.pid, base, &area)?;
+        let got = self
+            .injector()?
+            .call(SYS_RECVMSG, [conn, base, MSG_WAITALL, 0, 0, 0])?;
+        if got == 0 {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(got as usize)
+        }
+    }
+
+    /// Gives on what has not been received inside: pieces of zeros are skipped, since all memory is fresh.
+    fn write_rest(&mut self, pieces: &[Piece], buffer: &[u8], done: usize) -> io::Result<()> {
+        let mut at = 0;
+        for piece in pieces.iter().filter(|piece| !piece.zero) {
+            let (start, end) = (at.max(done), at + piece.len as usize);
+            if start < end {
+                self.write(piece.addr + (start - at) as u64, &buffer[start..end])?;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+}
