@@ -105,6 +105,8 @@ pub enum Step {
     Only,
     /// `len` bytes of a transfer of which `done` were made before, and not the last ones if `more`.
     Piece { done: u64, len: u64, more: bool },
+    /// vmsplice: is it a pipe?
+    AskPipe,
     /// vmsplice as a write: the end of the pipe tells whether it is one.
     TryWrite,
     /// Asks how many semaphores a set has, before all their values can travel.
@@ -178,8 +180,17 @@ pub fn after(
                 After::Done(moved as i64)
             }
         }
+        Step::AskPipe if value < 0 => After::Done(-errno::EBADF),
+        Step::AskPipe => After::More(Box::new(shapes::vectors::vmsplice_write(args, mem, home))),
         Step::TryWrite if value == -errno::EBADF => {
             After::More(Box::new(shapes::vectors::vmsplice_read(args, mem, home)))
+        }
+        // Full; or a pipe that something was spliced into, which cannot be asked to take what it can.
+        Step::TryWrite
+            if value == -errno::EOPNOTSUPP
+                || value == -errno::EAGAIN && shapes::vectors::waits(&args) =>
+        {
+            After::More(Box::new(shapes::vectors::vmsplice_wait(args, mem, home)))
         }
         Step::TryWrite => After::Done(value),
         Step::CountSemaphores if value < 0 => After::Done(value),

@@ -22,6 +22,7 @@ pub const ARCH_PRCTL: u64 = 158;
 pub const PRCTL: u64 = 157;
 pub const QUOTACTL: u64 = 179;
 pub const SETXATTRAT: u64 = 463;
+pub const FCNTL: u64 = 72;
 pub const GETDENTS: u64 = 78;
 pub const CAPSET: u64 = 126;
 pub const RT_SIGSUSPEND: u64 = 130;

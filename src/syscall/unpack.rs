@@ -120,9 +120,10 @@ impl Unpack {
     fn valid<'a>(&self, value: i64, out: &'a [u8]) -> Option<Vec<(&Copy, &'a [u8])>> {
         let mut valid = Vec::with_capacity(self.copies.len());
         for copy in self.copies.iter().filter(|copy| copy.when.holds(value)) {
-            let data = out.get(copy.from..copy.from + copy.len(value, out)?)?;
-            if !data.is_empty() {
-                valid.push((copy, data));
+            // Where nothing came there need not be a place for it in the answer.
+            let len = copy.len(value, out)?;
+            if len > 0 {
+                valid.push((copy, out.get(copy.from..copy.from + len)?));
             }
         }
         Some(valid)

@@ -1,9 +1,10 @@
 //! prctl, by option.
 
 use crate::syscall::Plan;
-use crate::syscall::pack::Pack;
+use crate::syscall::memory::{BAD, readable};
+use crate::syscall::pack::{Pack, plausible};
 use crate::syscall::row::{Class, HostCall};
-use crate::syscall::shape::Arg::{Out, Str, Stream, Val};
+use crate::syscall::shape::Arg::{Out, Stream, Val};
 use crate::syscall::shape::Size::{Arg as Len, Bytes};
 use crate::syscall::shape::{Arg, pack_args};
 
@@ -35,13 +36,31 @@ fn known(option: u32) -> bool {
     matches!(option, 1..=72 | SET_PTRACER | GET_AUXV | 77)
 }
 
+/// A name is cut rather than refused.
+fn name(pack: &mut Pack) {
+    const ROOM: usize = 16;
+    if plausible(pack.args[1]) {
+        let mut name = readable(pack.mem, pack.args[1], ROOM);
+        if name.len() < ROOM && !name.contains(&0) {
+            pack.args[1] = BAD;
+            return;
+        }
+        name.resize(ROOM, 0);
+        let id = pack.input(name);
+        pack.point_arg(1, id);
+    }
+}
+
 pub fn prctl(mut pack: Pack) -> Plan {
     const INT: Arg = Out(Bytes(4));
     const V: Arg = Val;
     let shape: &[Arg] = match pack.args[0] as u32 {
         // GET_PDEATHSIG, GET_UNALIGN, GET_FPEMU, GET_FPEXC, GET_ENDIAN, GET_TSC, GET_CHILD_SUBREAPER.
         2 | 5 | 9 | 11 | 19 | 25 | 37 => &[V, INT],
-        SET_NAME => &[V, Str(16)],
+        SET_NAME => {
+            name(&mut pack);
+            &[]
+        }
         16 => &[V, Out(Bytes(16))],
         GET_TID_ADDRESS => &[V, Out(Bytes(8))],
         // SCHED_CORE: the cookie.

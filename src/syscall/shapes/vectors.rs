@@ -4,7 +4,7 @@ use crate::syscall::memory::{BAD, GuestMemory, Home, bytes, readable, word64};
 use crate::syscall::pack::{Id, PIECE, Pack, plausible};
 use crate::syscall::shape::{Arg, Size, pack_args};
 use crate::syscall::unpack::{Count, When};
-use crate::syscall::{Plan, Step, nr};
+use crate::syscall::{Plan, Step, errno, nr};
 
 /// Most bytes that the kernel moves in one call.
 const MAX_RW: u64 = 0x7fff_f000;
@@ -278,35 +278,69 @@ fn vector_out(pack: &mut Pack) {
     }
 }
 
-/// vmsplice would leave pages of the staging area in the pipe, so the data is written or read. Which of both, only the descriptor
-/// knows: written first, read when that end is not for writing.
+/// vmsplice would leave pages of the staging area in the pipe, so the data is written or read. First the descriptor is asked
+/// whether it is a pipe at all; then it is written to, as far as there is room, or read when that end is not for writing.
 pub fn vmsplice(mut pack: Pack) -> Plan {
+    const FLAGS: u64 = 0xf;
+    const F_GETPIPE_SZ: u64 = 1032;
+    if pack.args[3] & 0xffff_ffff & !FLAGS != 0 {
+        return Plan::Errno(errno::EINVAL as i32);
+    }
     pack.fd(0);
+    pack.nr = nr::FCNTL;
+    pack.args = [pack.args[0], F_GETPIPE_SZ, 0, 0, 0, 0];
+    pack.step = Step::AskPipe;
+    pack.finish()
+}
+
+const NOW: u64 = 8;
+
+/// As much as the pipe takes now, as vmsplice does when there is room.
+pub fn vmsplice_write(args: [u64; 6], mem: &dyn GuestMemory, home: &Home) -> Plan {
+    let mut pack = Pack::new(nr::PWRITEV2, args, mem, home);
     vector_out(&mut pack);
-    let flags = pack.args[3];
-    as_pipe_io(&mut pack, nr::PWRITEV2, flags);
+    as_pipe_io(&mut pack, NOW);
     pack.step = Step::TryWrite;
+    pack.finish()
+}
+
+/// Writes no more than a page, which goes into a pipe as a whole when there is room.
+pub fn vmsplice_wait(args: [u64; 6], mem: &dyn GuestMemory, home: &Home) -> Plan {
+    let mut pack = Pack::new(nr::PWRITEV2, args, mem, home);
+    match segments(&pack, args[1], args[2]) {
+        None => pack.args[1] = BAD,
+        Some(Segments { mut list, .. }) => {
+            let mut room = super::super::memory::PAGE;
+            for (_, len) in &mut list {
+                *len = room.min(*len);
+                room -= *len;
+            }
+            let (vector, _) = gather(&mut pack, &list);
+            pack.point_arg(1, vector);
+            pack.args[2] = list.len() as u64;
+        }
+    }
+    as_pipe_io(&mut pack, 0);
     pack.finish()
 }
 
 /// The other direction of [`vmsplice`].
 pub fn vmsplice_read(args: [u64; 6], mem: &dyn GuestMemory, home: &Home) -> Plan {
     let mut pack = Pack::new(nr::PREADV2, args, mem, home);
-    as_pipe_io(&mut pack, nr::PREADV2, args[3]);
+    as_pipe_io(&mut pack, if waits(&args) { 0 } else { NOW });
     readv(pack)
 }
 
-fn as_pipe_io(pack: &mut Pack, nr: u64, flags: u64) {
+/// Does this vmsplice wait for the pipe?
+pub fn waits(args: &[u64; 6]) -> bool {
     const SPLICE_F_NONBLOCK: u64 = 2;
-    const RWF_NOWAIT: u64 = 8;
-    pack.nr = nr;
+    args[3] & SPLICE_F_NONBLOCK == 0
+}
+
+fn as_pipe_io(pack: &mut Pack, flags: u64) {
     pack.args[3] = u64::MAX;
     pack.args[4] = 0;
-    pack.args[5] = if flags & SPLICE_F_NONBLOCK != 0 {
-        RWF_NOWAIT
-    } else {
-        0
-    };
+    pack.args[5] = flags;
 }
 
 /// process_vm_readv, process_vm_writev of another process.

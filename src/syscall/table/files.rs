@@ -147,5 +147,5 @@ pub const DESCRIPTORS: &[Row] = &[
     host(436, "close_range", HostCall::CloseRange).args(&[]).note("around the channel"),
     fwd(441, "epoll_pwait2", &[Fd, Units(2, 12, 1024), V, In(Bytes(16)), In(Bytes(8))])
         .waits(Never).time_out(TimeOut::Timespec(3)),
-    fwd(451, "cachestat", &[Fd, In(Bytes(16)), Out(Bytes(32))]),
+    fwd(451, "cachestat", &[Fd, In(Bytes(16)), Out(Bytes(40))]),
 ];

@@ -31,7 +31,7 @@ const CLOCKS: &[&[Test]] = &[
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    host(35, "nanosleep", HostCall::NanoSleep).args(&[In(Bytes(16)), Out(Bytes(16))]).waits(Continues),
+    host(35, "nanosleep", HostCall::NanoSleep).args(&[In(Bytes(16)), Both(Bytes(16))]).waits(Continues),
     fwd(36, "getitimer", &[V, OLD]),
     fwd(37, "alarm", &[]),
     fwd(38, "setitimer", &[V, SET, OLD]).note("timers of CPU time go home"),
@@ -47,7 +47,7 @@ pub const ROWS: &[Row] = &[
     fwd(227, "clock_settime", &[V, In(Bytes(16))]),
     fwd(228, "clock_gettime", &[V, TIMESPEC]).local_if(CLOCKS).note("CPU clocks by the host, clocks of devices at home"),
     fwd(229, "clock_getres", &[V, TIMESPEC]).local_if(CLOCKS),
-    host(230, "clock_nanosleep", HostCall::ClockNanoSleep).args(&[V, V, In(Bytes(16)), Out(Bytes(16))]).waits(Continues),
+    host(230, "clock_nanosleep", HostCall::ClockNanoSleep).args(&[V, V, In(Bytes(16)), Both(Bytes(16))]).waits(Continues),
     fwd(283, "timerfd_create", &[]),
     fwd(286, "timerfd_settime", &[Fd, V, SET, OLD]),
     fwd(287, "timerfd_gettime", &[Fd, OLD]),

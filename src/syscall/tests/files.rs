@@ -118,6 +118,14 @@ fn vectors_keep_their_segments() {
     let mut iov = [at(&mut x), 4, at(&mut y), 9];
     assert_eq!(deputy.call(295, &[fd, at(&mut iov), 2, 22]), 8);
     assert_eq!((&x[..], &y[..]), (&b"cdef"[..], &b"ghij....."[..]));
+    // So short that later segments get nothing; the end of the file.
+    let (mut x, mut y, mut z) = (vec![b'.'; 4], vec![b'.'; 40], vec![b'.'; 9]);
+    let mut short = [at(&mut x), 4, at(&mut y), 40, at(&mut z), 9];
+    assert_eq!(deputy.call(295, &[fd, at(&mut short), 3, 28]), 2);
+    assert_eq!((&x[..], y[0], z[0]), (&b"ij.."[..], b'.', b'.'));
+    assert_eq!(deputy.call(295, &[fd, at(&mut short), 3, 30]), 0);
+    let (mut x, mut y) = (vec![b'.'; 4], vec![b'.'; 9]);
+    let mut iov = [at(&mut x), 4, at(&mut y), 9];
     assert_eq!(deputy.call(327, &[fd, at(&mut iov), 2, 0, 0, 0]), 13);
     // A segment that cannot be read ends the transfer; a first one fails it.
     let mut iov = [at(&mut a), 3, nowhere(), 5];
