@@ -165,7 +165,7 @@ fn exception(request: u32) -> Option<What> {
         },
         0xc0c0_583b => Array {
             base: 192,
-            unit: 48,
+            unit: 64,
             at: 8,
             width: 4,
         },
@@ -305,7 +305,7 @@ fn console(request: u32) -> What {
         0x5609 => In(6),
         0x560a => In(12),
         0x560d => Out(2),
-        0x560e => InOut(16),
+        0x560e => InOut(28),
         0x560f => In(12),
         _ => Value,
     }

@@ -55,7 +55,7 @@ pub fn quotactl(mut pack: Pack) -> Plan {
         6 => Arg::In(Size::Bytes(24)),
         7 => Arg::Out(Size::Bytes(72)),
         8 => Arg::In(Size::Bytes(72)),
-        9 => Arg::Out(Size::Bytes(80)),
+        9 => Arg::Out(Size::Bytes(72)),
         _ => return Plan::GoHome("quotas of XFS"),
     };
     if pack.nr == nr::QUOTACTL {
