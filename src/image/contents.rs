@@ -2,14 +2,20 @@
 
 use std::io::{self, Read};
 
-use crate::image::gadget::{DATA, DATA_LEN};
+use crate::image::gadget::{Call, DATA, DATA_LEN, run_list};
 use crate::image::pages::{self, Piece};
 use crate::image::restore::{GuestBuilder, invalid};
 use crate::image::{Kind, layout};
 use crate::sys::mem;
 
 const SYS_RECVMSG: u64 = 47;
+const SYS_MADVISE: u64 = 28;
 const MSG_WAITALL: u64 = 0x100;
+const MADV_HUGEPAGE: u64 = 14;
+/// A large page.
+const LARGE: u64 = 2 << 20;
+/// Large pages are asked for in steps of this size.
+const AHEAD: u64 = 4 * LARGE;
 
 impl GuestBuilder {
     /// Contents from a connection that is not the one given to `create`, or the memory of a file.
@@ -19,8 +25,11 @@ impl GuestBuilder {
         match place.kind {
             Kind::Vdso => {
                 if let Some((start, bytes)) = &mut self.copy {
-                    let at = (addr - *start) as usize;
-                    bytes[at..at + data.len()].copy_from_slice(data);
+                    let at = addr.wrapping_sub(*start) as usize;
+                    let place = bytes.get_mut(at..at.saturating_add(data.len()));
+                    place
+                        .ok_or_else(|| invalid("contents of a second vDSO"))?
+                        .copy_from_slice(data);
                 }
                 Ok(())
             }
@@ -43,8 +52,8 @@ impl GuestBuilder {
             } else {
                 0
             };
-            buffer.resize(bytes, 0);
             if done < bytes {
+                buffer.resize(bytes, 0);
                 conn.read_exact(&mut buffer[done..bytes])?;
                 self.write_rest(&pieces, &buffer, done)?;
             }
@@ -81,14 +90,34 @@ impl GuestBuilder {
         let area: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         debug_assert!(area.len() as u64 <= DATA_LEN);
         mem::write_all(self.empty.pid, base, &area)?;
-        let got = self
-            .injector()?
-            .call(SYS_RECVMSG, [conn, base, MSG_WAITALL, 0, 0, 0])?;
-        if got == 0 {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(got as usize)
+        let mut calls: Vec<Call> = self.large_pages(pieces).into_iter().collect();
+        let args = [conn, base, MSG_WAITALL, 0, 0, 0];
+        calls.push(Call::must("receive contents", SYS_RECVMSG, args));
+        let stub = self.stub;
+        match run_list(self.injector()?, stub, &calls)?.pop() {
+            Some(got) if got > 0 => Ok(got as usize),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+
+    /// Where a batch is one piece without gaps, its surroundings get large pages: memory is then filled in far fewer steps.
+    fn large_pages(&mut self, pieces: &[Piece]) -> Option<Call> {
+        let [piece] = pieces else { return None };
+        if (piece.len as usize) < pages::BATCH_BYTES || piece.zero {
+            return None;
+        }
+        let place = layout::holding(&self.places, piece.addr, u64::from(piece.len))?;
+        let start = piece.addr.max(self.large).next_multiple_of(LARGE);
+        // What is advised ahead is little, should the rest turn out to have gaps.
+        let end = (start + AHEAD).min(place.end / LARGE * LARGE);
+        if start >= end || piece.addr + u64::from(piece.len) <= self.large {
+            return None;
+        }
+        self.large = end;
+        Some(Call::may(
+            SYS_MADVISE,
+            [start, end - start, MADV_HUGEPAGE, 0, 0, 0],
+        ))
     }
 
     /// Gives on what has not been received inside: pieces of zeros are skipped, since all memory is fresh.

@@ -85,9 +85,10 @@ impl Call {
     }
 }
 
-/// Makes all calls in order, a thousand per stop. (`SIGTRAP` of the process gets its default action.)
-pub fn run_list(injector: &mut Injector, base: u64, calls: &[Call]) -> io::Result<()> {
+/// Makes all calls in order, a thousand per stop, and gives their results. (`SIGTRAP` of the process gets its default action.)
+pub fn run_list(injector: &mut Injector, base: u64, calls: &[Call]) -> io::Result<Vec<u64>> {
     let pid = injector.pid()?;
+    let mut results = Vec::with_capacity(calls.len());
     for chunk in calls.chunks(LIST_CALLS) {
         let words = |call: &Call| -> [u64; 8] {
             let [a, b, c, d, e, f] = call.args;
@@ -111,9 +112,10 @@ pub fn run_list(injector: &mut Injector, base: u64, calls: &[Call]) -> io::Resul
         for (call, done) in chunk.iter().zip(list.chunks_exact(CALL_LEN)) {
             let result = u64::from_le_bytes(done[56..].try_into().expect("eight bytes"));
             check(call, result)?;
+            results.push(result);
         }
     }
-    Ok(())
+    Ok(results)
 }
 
 fn check(call: &Call, result: u64) -> io::Result<()> {

@@ -87,6 +87,8 @@ pub struct GuestBuilder {
     pub(super) copy: Option<(u64, Vec<u8>)>,
     pub(super) forced: ProcMem,
     pub(super) conn: Option<i32>,
+    /// Up to where memory was made of large pages, because it is filled without gaps.
+    pub(super) large: u64,
     thread: Thread,
     actions: Vec<[u64; 4]>,
     mm: MmLayout,
@@ -118,6 +120,7 @@ impl GuestBuilder {
             },
             empty,
             conn: conn.map(|fd| fd.as_raw_fd()),
+            large: 0,
             thread: thread.clone(),
             actions: meta.actions.clone(),
             mm: meta.mm,
@@ -202,7 +205,7 @@ impl GuestBuilder {
         let wanted = program.filter(|place| !usable || place.kind != Kind::Vdso);
         calls.extend(wanted.map(mapping));
         let stub = self.stub;
-        run_list(self.injector()?, stub, &calls)
+        run_list(self.injector()?, stub, &calls).map(drop)
     }
 
     /// Steps 7 to 9, with the filter's program.
