@@ -183,12 +183,13 @@ struct Home {
     child: Child,
     dir: PathBuf,
     hop: u64,
+    seen: u64,
 }
 
 impl Home {
     fn start() -> Home {
         let (program, dir) = compile("state");
-        let hop = symbol(&program, "hop");
+        let (hop, seen) = (symbol(&program, "hop"), symbol(&program, "seen"));
         let mut child = Command::new(&program)
             .stdout(Stdio::piped())
             .spawn()
@@ -200,7 +201,12 @@ impl Home {
             .unwrap()
             .read_exact(&mut ready)
             .unwrap();
-        Home { child, dir, hop }
+        Home {
+            child,
+            dir,
+            hop,
+            seen,
+        }
     }
 
     fn pid(&self) -> i32 {
@@ -220,6 +226,21 @@ fn hop(pid: i32, at: u64, number: i32) {
     mem::write_all(pid, at, &number.to_le_bytes()).unwrap();
 }
 
+/// Waits until the guest has checked itself once; it spins again then.
+fn await_seen(built: &Built, at: u64) {
+    for _ in 0..2000 {
+        let mut seen = [0; 4];
+        mem::read_exact(built.pid, at, &mut seen).unwrap();
+        if seen == 1i32.to_le_bytes() {
+            return;
+        }
+        if built.listener.wait_readable(10).unwrap() {
+            panic!("it ends with {}", exit_status(built));
+        }
+    }
+    panic!("the guest does not go on");
+}
+
 fn two_hops(change: impl Fn(&mut Meta), inside: bool) {
     let home = Home::start();
     let _stopped = stop(Running::seize(home.pid(), EXITKILL).unwrap());
@@ -228,13 +249,7 @@ fn two_hops(change: impl Fn(&mut Meta), inside: bool) {
     let first = build(home.pid(), &meta, inside);
     hop(first.pid, home.hop, 1);
     let running = Stopped::known(first.pid).cont(0).unwrap();
-    // It checks and spins again.
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    assert!(
-        !first.listener.wait_readable(0).unwrap(),
-        "it ends with {}",
-        exit_status(&first)
-    );
+    await_seen(&first, home.seen);
     let _stopped = stop(running);
     let onward = capture_guest(first.pid, &meta);
     let second = build(first.pid, &onward, inside);
@@ -272,7 +287,7 @@ fn clocks_go_on_as_at_home() {
     let built = build(home.pid(), &meta, true);
     hop(built.pid, home.hop, 1);
     let _running = Stopped::known(built.pid).cont(0).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    await_seen(&built, home.seen);
     hop(built.pid, home.hop, 2);
     let status = exit_status(&built);
     end(&built);

@@ -42,6 +42,7 @@ const SYS_SET_TID_ADDRESS: u64 = 218;
 const SYS_SET_ROBUST_LIST: u64 = 273;
 const SYS_SECCOMP: u64 = 317;
 const SYS_RSEQ: u64 = 334;
+const SYS_CLOSE_RANGE: u64 = 436;
 
 const PROT_NONE: u64 = 0;
 const PROT_RW: u64 = 3;
@@ -294,13 +295,9 @@ impl GuestBuilder {
             [self.thread.clear_tid, 0, 0, 0, 0, 0],
         ));
         calls.extend(self.rseq()?);
-        if let Some(conn) = self.conn {
-            calls.push(Call::must(
-                "close the connection",
-                SYS_CLOSE,
-                [conn as u64, 0, 0, 0, 0, 0],
-            ));
-        }
+        // The connection, and whatever it had no time to close itself.
+        let all = [0, u64::from(u32::MAX), 0, 0, 0, 0];
+        calls.push(Call::must("close descriptors", SYS_CLOSE_RANGE, all));
         Ok(calls)
     }
 

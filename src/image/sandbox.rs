@@ -193,8 +193,8 @@ fn become_empty(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
     process::set_no_new_privs()?;
     process::set_dumpable(true)?;
     process::set_parent_death_signal(SIGKILL)?;
+    // From now on it may be stopped at any instruction: the builder closes what is open.
     (&*pipe).write_all(&[READY])?;
-    process::close_range(pipe.as_raw_fd() as u32, pipe.as_raw_fd() as u32)?;
     loop {
         process::pause();
     }

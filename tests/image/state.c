@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-volatile int hop;
+volatile int hop, seen;
 static volatile int handled;
 static unsigned char *heap, *anon, *broken;
 static const size_t BIG = 3 << 20;
@@ -119,6 +119,7 @@ int main(void)
 		int wrong = check(n - 1);
 		if (wrong)
 			_exit(wrong);
+		seen = n;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (now.tv_sec < before.tv_sec || now.tv_sec > before.tv_sec + 60)
