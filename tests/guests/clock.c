@@ -13,6 +13,8 @@ static void forward(void) {
     for (int round = 0; round < 3000; round++)
         for (int i = 0; i < CLOCKS; i++) {
             double now = t_clock(clocks[i]);
+            if (now < last[i])
+                fprintf(stderr, "clock %d went back by %.9f s\n", (int)clocks[i], last[i] - now);
             CHECK(now >= last[i]);
             last[i] = now;
         }

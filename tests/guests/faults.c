@@ -19,12 +19,16 @@ static void skip(int sig, siginfo_t *si, void *context) {
 #define TRY(code) \
     __asm__ volatile("lea 1f(%%rip), %%r12\n" code "\n1:" : : "a"(bad) : "r12", "rcx", "rdx", "memory")
 
-static void expect(int sig, int why) {
+static void expect_at(int line, int sig, int why) {
+    if (hits != 1 || number != sig || code != why)
+        fprintf(stderr, "line %d: %d hits, signal %d code %d\n", line, hits, number, code);
     EQ(hits, 1);
     EQ(number, sig);
     EQ(code, why);
     hits = 0;
 }
+
+#define expect(sig, why) expect_at(__LINE__, sig, why)
 
 static void kinds(void) {
     char *bad = (char *)0x10;
