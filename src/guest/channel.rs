@@ -177,12 +177,11 @@ impl Host {
         let nr = call.notification.nr as u64;
         if call.done > 0 {
             self.resume = Resume::Written { nr, bytes: call.done };
+        } else if call.forward.request.nr == abi::SYS_RESTART_SYSCALL {
+            // It is still in the home kernel's restart block.
+            self.resume = Resume::RestartBlock { nr };
         } else if let Some(left) = call.left {
-            let left = left.saturating_sub(call.issued.elapsed());
-            // Some calls leave their remaining time in memory when they are interrupted; then that is all there is to know.
-            if !syscall::store_time_left(nr, &call.notification.args, &self.memory(), left.as_nanos() as u64) {
-                self.resume = Resume::TimeLeft { nr, ns: left.as_nanos() as u64 };
-            }
+            self.resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
         }
         self.complete(&call.notification, restart_code(nr))
     }

@@ -87,7 +87,7 @@ impl Host {
     pub fn interrupt_sleep(&mut self) -> io::Result<()> {
         let Phase::Sleeping(sleep) = &self.phase else { return Ok(()) };
         let (notification, left) = (sleep.notification, sleep.until.saturating_duration_since(Instant::now()));
-        self.resume = Resume::TimeLeft { nr: notification.nr as u64, ns: left.as_nanos() as u64 };
+        self.resume = Resume::until(notification.nr as u64, left);
         self.complete(&notification, -ERESTARTNOHAND)
     }
 }
@@ -96,10 +96,7 @@ impl Resume {
     /// The time left of a call that is made again, if this is that call.
     pub fn take_time(&mut self, nr: u64) -> Option<Duration> {
         match *self {
-            Resume::TimeLeft { nr: was, ns } if was == nr => {
-                *self = Resume::Nothing;
-                Some(Duration::from_nanos(ns))
-            }
+            Resume::TimeLeft { nr: was, .. } if was == nr => std::mem::take(self).left(),
             _ => None,
         }
     }

@@ -39,6 +39,8 @@ const SPURIOUS_EINTR: [u64; 17] = [
     0, 1, 43, 44, 45, 46, 47, 65, 128, 208, 220, 232, 281, 288, 299, 333, 441,
 ];
 
+const EVENT_LOOPS: [u64; 2] = [232, 281];
+
 /// The state of a thread that this thread traces and that is in a ptrace stop, before anything is injected into it. It may run a few
 /// instructions on, out of the vDSO. `tid`, `altstack`, `clear_tid` and `pending` are left to the caller.
 pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
@@ -86,6 +88,10 @@ fn settled(tid: i32, regs: &Regs) -> io::Result<(Regs, Resume)> {
 
 fn spurious(tid: i32, regs: &Regs) -> io::Result<bool> {
     if regs.rax as i64 != -EINTR || !SPURIOUS_EINTR.contains(&regs.orig_rax) {
+        return Ok(false);
+    }
+    if EVENT_LOOPS.contains(&regs.orig_rax) && regs.r10 as i32 > 0 {
+        // It would begin its time anew; it fails with EINTR after any stop, and what calls it reckons with that.
         return Ok(false);
     }
     let status = procfs::status(tid)?;

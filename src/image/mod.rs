@@ -12,8 +12,11 @@ pub mod sandbox;
 pub mod vdso;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::sys::process::realtime_ns;
 
 /// All of a process but the contents of its memory. Encoded as one length-prefixed frame before the pages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,8 +95,8 @@ pub enum Resume {
     Nothing,
     /// The kernel's restart block at home holds it: the first call is continued by `restart_syscall` in the deputy.
     RestartBlock { nr: u64 },
-    /// A call with a time-out that has this many nanoseconds left.
-    TimeLeft { nr: u64, ns: u64 },
+    /// A call with a time-out that ends at this time: CLOCK_REALTIME in nanoseconds, so that the time on the way counts.
+    TimeLeft { nr: u64, until: u64 },
     /// A write that has transferred this many bytes already.
     Written { nr: u64, bytes: u64 },
 }
@@ -146,4 +149,22 @@ pub struct MmLayout {
     pub arg_end: u64,
     pub env_start: u64,
     pub env_end: u64,
+}
+
+impl Resume {
+    /// Call `nr` has this much time left, now.
+    pub fn until(nr: u64, left: Duration) -> Resume {
+        let now = realtime_ns().max(0) as u64;
+        Resume::TimeLeft { nr, until: now.saturating_add(left.as_nanos().min(u128::from(u64::MAX)) as u64) }
+    }
+
+    /// The time that is left now.
+    pub fn left(&self) -> Option<Duration> {
+        match self {
+            Resume::TimeLeft { until, .. } => {
+                Some(Duration::from_nanos(until.saturating_sub(realtime_ns().max(0) as u64)))
+            }
+            _ => None,
+        }
+    }
 }

@@ -45,7 +45,7 @@ pub use filter::{Rule, filter_rules};
 pub use memory::{Fault, GuestMemory, Home, StrError};
 pub use pack::PIECE;
 pub use row::{Class, HostCall, Local, Restart, Row, Test, TimeOut};
-pub use timeouts::{store_time_left, temporary_mask, time_out_ns, with_time_left};
+pub use timeouts::{temporary_mask, time_out_ns, with_time_left};
 pub use unpack::{Unpack, When};
 
 use crate::wire::channel::Request;

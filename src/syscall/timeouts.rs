@@ -35,21 +35,6 @@ fn pair(addr: u64, mem: &dyn GuestMemory, limit: u64, unit: u64) -> Option<u64> 
     }
 }
 
-/// Writes the time that is left to the guest's own time-out, as the kernel does for `select`, `pselect6` and `ppoll` when they are
-/// interrupted. False: this call does not do that.
-pub fn store_time_left(nr: u64, args: &[u64; 6], mem: &dyn GuestMemory, left_ns: u64) -> bool {
-    let (addr, fraction) = match nr {
-        nr::SELECT => (args[4], left_ns % NS / 1000),
-        nr::PSELECT6 => (args[4], left_ns % NS),
-        nr::PPOLL => (args[2], left_ns % NS),
-        _ => return false,
-    };
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&(left_ns / NS).to_le_bytes());
-    bytes[8..].copy_from_slice(&fraction.to_le_bytes());
-    addr != 0 && mem.write(addr, &bytes).is_ok()
-}
-
 /// Sets the time-out of a call that is made again to what is left of it. Without a time-out nothing changes.
 pub fn with_time_left(nr: u64, forward: &mut Forward, left_ns: u64) {
     let Some(time_out) = table::find(nr).and_then(|row| row.time_out) else {

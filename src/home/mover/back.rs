@@ -159,13 +159,15 @@ fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
     if !file {
         return force(pid, addr, data);
     }
-    let mut there = vec![0; data.len()];
-    if mem::read_exact(pid, addr, &mut there).is_err() {
-        return force(pid, addr, data);
-    }
-    for (index, (new, old)) in data.chunks(PAGE as usize).zip(there.chunks(PAGE as usize)).enumerate() {
-        if new != old {
-            force(pid, addr + index as u64 * PAGE, new)?;
+    for (at, page) in (addr..).step_by(PAGE as usize).zip(data.chunks(PAGE as usize)) {
+        let mut there = [0; PAGE as usize];
+        let there = &mut there[..page.len()];
+        match mem::read_exact(pid, at, there).or_else(|_| mem::ProcMem::open(pid)?.read_exact(at, there)) {
+            Ok(()) if there == page => {}
+            Ok(()) => force(pid, at, page)?,
+            // Behind the end of the file: elsewhere there are zeros, here there is nothing.
+            Err(_) if page.iter().all(|byte| *byte == 0) => {}
+            Err(_) => force(pid, at, page)?,
         }
     }
     Ok(())

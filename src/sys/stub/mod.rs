@@ -58,6 +58,11 @@ pub fn gadget() -> u64 {
     offset(&raw const mos_stub_gadget)
 }
 
+/// Whether a deputy is stopped just behind (or inside) the call of a request.
+pub fn is_behind_call(rip: u64, base: u64) -> bool {
+    rip == base + offset(&raw const mos_stub_call_done)
+}
+
 /// What a deputy that was stopped by ptrace must be given in `rax` and `orig_rax` so that the stub answers "aborted": for a
 /// program's call that the kernel interrupted before it had an effect. `None`: nothing is to be changed (the stub's own calls
 /// are restarted by the kernel, and a call that has its result keeps it).

@@ -43,7 +43,7 @@ fn meta() -> Meta {
             regs: (0..27).collect(),
             xsave: vec![1; 100],
             pending: vec![vec![9; 128]],
-            resume: Resume::TimeLeft { nr: 35, ns: 5 },
+            resume: Resume::TimeLeft { nr: 35, until: 5 },
             ..Thread::default()
         }],
         areas: vec![Area::default(); 3],
