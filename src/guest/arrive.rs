@@ -111,6 +111,7 @@ fn assemble(
         leaving: false,
         halted: false,
         stopped: true,
+        told_to_restart: false,
         big: None,
         cpu: CpuClock::new(built.pid),
         ending: None,

@@ -56,6 +56,18 @@ impl Host {
         let nr = notification.nr as u64;
         match nr {
             abi::SYS_RT_SIGRETURN => return self.sigreturned(&notification),
+            abi::SYS_MUNMAP | abi::SYS_MREMAP => {
+                let [start, len, ..] = notification.args;
+                self.files.cut(start, start.saturating_add(len.saturating_add(4095) & !4095));
+                return self.let_through(&notification);
+            }
+            abi::SYS_MMAP if notification.args[3] & abi::MAP_ANONYMOUS != 0 && notification.args[3] & abi::MAP_SHARED == 0 => {
+                let [start, len, ..] = notification.args;
+                if notification.args[3] & abi::MAP_FIXED != 0 {
+                    self.files.cut(start, start.saturating_add(len.saturating_add(4095) & !4095));
+                }
+                return self.let_through(&notification);
+            }
             abi::SYS_RESTART_SYSCALL => return self.complete(&notification, -i64::from(abi::EINTR)),
             _ => {}
         }

@@ -151,6 +151,7 @@ impl Host {
 
     /// Gives the guest the result of its call. A guest that is to leave, or to stop, does so on its way out of the kernel.
     pub fn complete(&mut self, notification: &Notification, result: i64) -> io::Result<()> {
+        self.told_to_restart = result == -ERESTARTSYS;
         let response = match result {
             -4095..0 => Response::Error((-result) as i32),
             value => Response::Value(value),

@@ -4,12 +4,15 @@ use crate::sys::abi;
 use crate::sys::seccomp::{self, Arg, Rule, Verdict};
 use crate::syscall;
 
+/// Calls that the guest's kernel makes, but of which the host must know: the signal mask changes, or what is mapped where.
+const FOLLOWED: [u64; 4] = [abi::SYS_RT_SIGRETURN, abi::SYS_MMAP, abi::SYS_MUNMAP, abi::SYS_MREMAP];
+const PLAIN_MASK: u32 = (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE | abi::MAP_SHARED | abi::MAP_FIXED) as u32;
+
 /// The filter's program, ready to be installed by injection.
 pub fn program() -> Vec<u8> {
     let rules: Vec<Rule> = syscall::filter_rules()
         .into_iter()
-        // The host follows the signal mask, which this call changes.
-        .filter(|rule| u64::from(rule.nr) != abi::SYS_RT_SIGRETURN)
+        .filter(|rule| !FOLLOWED.contains(&u64::from(rule.nr)))
         .map(|rule| Rule {
             nr: u64::from(rule.nr),
             tests: rule
@@ -20,5 +23,12 @@ pub fn program() -> Vec<u8> {
             verdict: Verdict::Allow,
         })
         .collect();
+    let mut rules = rules;
+    // Anonymous private memory where nothing was mapped before.
+    rules.push(Rule {
+        nr: abi::SYS_MMAP,
+        tests: vec![Arg { at: 3, mask: PLAIN_MASK, equals: (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE) as u32 }],
+        verdict: Verdict::Allow,
+    });
     seccomp::program(&rules, Verdict::Notify, Verdict::Kill)
 }

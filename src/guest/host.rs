@@ -98,6 +98,8 @@ pub struct Host {
     /// The home process is stopped: the guest stays stopped.
     pub halted: bool,
     pub stopped: bool,
+    /// The last call was answered with -ERESTARTSYS.
+    pub told_to_restart: bool,
     /// A larger staging area at home: address and length.
     pub big: Option<(u64, u64)>,
     pub cpu: CpuClock,

@@ -39,7 +39,8 @@ impl FileMaps {
         self.0.push(new);
     }
 
-    fn cut(&mut self, start: u64, end: u64) {
+    /// Forgets what lies in a range.
+    pub fn cut(&mut self, start: u64, end: u64) {
         let mut rest = Vec::with_capacity(self.0.len() + 1);
         for area in self.0.drain(..) {
             rest.extend(part(&area, area.start, area.end.min(start)));

@@ -116,6 +116,7 @@ impl Host {
         regs.rip += SYSCALL_LEN;
         regs.orig_rax = nr;
         regs.rax = code as u64;
+        self.told_to_restart = code == -abi::ERESTARTSYS;
         tracee::set_regs(self.guest, &regs)
     }
 

@@ -57,6 +57,7 @@ impl Host {
     /// The guest is about to take a signal: one that came from home, or a fault of its own.
     fn delivery_stop(&mut self, signo: i32) -> io::Result<()> {
         self.stopped = true;
+        self.repeat_unheard_call()?;
         if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
             let info = self.pending.remove(at).expect("just found");
             if self.action_of(signo)[0] == SIG_IGN {
@@ -73,6 +74,18 @@ impl Host {
             return self.go_on(0);
         }
         self.fault(signo, info)
+    }
+
+    /// A call that a signal interrupted before the host had received its notification shows as -ERESTARTSYS, which a handler may turn
+    /// into `EINTR`. Nothing has been done of it, so it is repeated whatever the handler says.
+    fn repeat_unheard_call(&mut self) -> io::Result<()> {
+        let mut regs = tracee::regs(self.guest)?;
+        let interrupted = regs.rax as i64 == -abi::ERESTARTSYS && regs.orig_rax as i64 >= 0;
+        if interrupted && !std::mem::take(&mut self.told_to_restart) {
+            regs.rax = -abi::ERESTARTNOINTR as u64;
+            tracee::set_regs(self.guest, &regs)?;
+        }
+        Ok(())
     }
 
     fn fault(&mut self, signo: i32, info: [u8; 128]) -> io::Result<()> {

@@ -26,6 +26,7 @@ const SYS_GETRLIMIT: u64 = 97;
 const SYS_SIGALTSTACK: u64 = 131;
 const SYS_PRCTL: u64 = 157;
 const SYS_CLOCK_NANOSLEEP: u64 = 230;
+const SYS_RESTART_SYSCALL: u64 = 219;
 const PR_GET_TID_ADDRESS: u64 = 40;
 const RLIMIT_STACK: u64 = 3;
 const SS_ONSTACK: i32 = 1;
@@ -61,7 +62,7 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
         rseq: (rseq.address, rseq.size, rseq.signature),
         robust: process::robust_list(tid).unwrap_or_default(),
         resume,
-        interrupted: repeats.then_some((raw.orig_rax, code)),
+        interrupted: repeats.then_some((regs.rax, code)),
         ..Thread::default()
     })
 }
@@ -75,6 +76,10 @@ pub fn xfeatures(xsave: &[u8]) -> u64 {
 fn settled(tid: i32, regs: &Regs) -> io::Result<(Regs, Resume)> {
     match regs.interrupted() {
         Interrupted::Repeat { nr } => Ok((regs.repeating(nr), Resume::Nothing)),
+        Interrupted::Block { nr: SYS_RESTART_SYSCALL } => {
+            let nr = begun_as(&regs.args());
+            Ok((regs.repeating(nr), Resume::RestartBlock { nr }))
+        }
         Interrupted::Block { nr } if CONTINUED.contains(&nr) => {
             Ok((regs.repeating(nr), Resume::RestartBlock { nr }))
         }
@@ -83,6 +88,18 @@ fn settled(tid: i32, regs: &Regs) -> io::Result<(Regs, Resume)> {
             Ok((regs.repeating(regs.orig_rax), Resume::Nothing))
         }
         Interrupted::No => Ok((regs.restarted(), Resume::Nothing)),
+    }
+}
+
+/// Which call a `restart_syscall` goes on with: its arguments are still in the registers. `clock_nanosleep` begins with the small number
+/// of a clock, `poll`'s second argument is a small number, `nanosleep`'s is an address or NULL (then there is nothing to tell
+/// it from a poll of no descriptors, which gives nothing either).
+fn begun_as(args: &[u64; 6]) -> u64 {
+    const SMALL: u64 = 1 << 16;
+    match args {
+        [clock, ..] if *clock < 64 => SYS_CLOCK_NANOSLEEP,
+        [_, count, ..] if (1..SMALL).contains(count) => SYS_POLL,
+        _ => SYS_NANOSLEEP,
     }
 }
 

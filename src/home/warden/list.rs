@@ -50,21 +50,6 @@ impl Warden {
         procfs::stat(pid).is_ok_and(|stat| stat.start_time == proc.born && !matches!(stat.state, b'Z' | b'X'))
     }
 
-    /// After forks: the children are learnt while their parents live.
-    pub fn look_at_forkers(&mut self) {
-        for pid in std::mem::take(&mut self.forkers) {
-            self.look_at_children(pid);
-        }
-    }
-
-    fn look_at_children(&mut self, pid: i32) {
-        for child in procfs::children(pid).unwrap_or_default() {
-            if !self.procs.contains_key(&child) {
-                self.know(child);
-            }
-        }
-    }
-
     /// Brings the list up to date.
     pub fn refresh(&mut self) {
         let dead: Vec<i32> = self.procs.keys().copied().filter(|pid| !self.alive(*pid)).collect();

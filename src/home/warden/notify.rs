@@ -1,4 +1,4 @@
-//! Notifications of the tree: opens of the program interface, and forks.
+//! Notifications of the tree: opens that may be of the program interface.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -22,10 +22,7 @@ impl Warden {
                 let [_, path, flags, mode, ..] = notification.args;
                 self.opened(&notification, [path, flags, mode, 0, 0, 0])
             }
-            _ => {
-                self.forking(notification.pid);
-                Some(Response::Continue)
-            }
+            _ => Some(Response::Continue),
         };
         match response {
             Some(response) => self.listener.send(notification.id, response).map(drop),
@@ -169,12 +166,5 @@ impl Warden {
             return Response::Value(0);
         }
         Response::Error(abi::ESRCH)
-    }
-
-    fn forking(&mut self, tid: i32) {
-        if let Ok(pid) = tracked::tgid(tid) {
-            self.know(pid);
-            self.forkers.push(pid);
-        }
     }
 }

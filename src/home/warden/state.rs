@@ -89,8 +89,6 @@ pub struct Warden {
     pub ctls: HashMap<u64, Ctl>,
     pub movers: HashMap<u64, Mover>,
     pub next: u64,
-    /// Processes that have forked since their children were last looked at.
-    pub forkers: Vec<i32>,
     pub watch_at: Instant,
     /// Closed when the first program has been executed.
     pub launch: Option<UnixStream>,
@@ -140,7 +138,6 @@ impl Warden {
             ctls: HashMap::new(),
             movers: HashMap::new(),
             next: 1,
-            forkers: Vec::new(),
             watch_at: Instant::now(),
             launch: None,
             root: job.pid,
@@ -208,7 +205,6 @@ impl Warden {
                     Source::Mover(id) => self.mover_readable(*id),
                 }
             }
-            self.look_at_forkers();
             self.tick();
         }
     }
