@@ -30,9 +30,8 @@ impl Host {
 
     pub fn report(&mut self, order: &Order, outcome: Outcome) -> io::Result<()> {
         let pid = self.home_pid();
-        match order.id {
-            Some(id) => self.tell(&FromHost::Moved { pid, id, outcome }),
-            None => {}
+        if let Some(id) = order.id {
+            self.tell(&FromHost::Moved { pid, id, outcome });
         }
         Ok(())
     }

@@ -43,14 +43,14 @@ impl Warden {
             messages.push(message);
         }
         for message in messages {
-            self.from_host(id, message);
+            self.host_says(id, message);
         }
         if !open {
             self.ctl_ended(id);
         }
     }
 
-    fn from_host(&mut self, id: u64, message: FromHost) {
+    fn host_says(&mut self, id: u64, message: FromHost) {
         match message {
             FromHost::Running { pid, node, nmigs } => {
                 let Some(proc) = self.procs.get_mut(&pid) else { return };

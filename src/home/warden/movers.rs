@@ -18,7 +18,7 @@ impl Warden {
         loop {
             let Some(client) = &mut self.client else { return };
             match client.try_recv() {
-                Ok(Some((message, fd))) => self.from_mosd(message, fd),
+                Ok(Some((message, fd))) => self.mosd_says(message, fd),
                 Ok(None) => return,
                 Err(error) => {
                     log::info!("mosd is gone: {error}");
@@ -38,7 +38,7 @@ impl Warden {
         }
     }
 
-    fn from_mosd(&mut self, message: FromMosd, fd: Option<OwnedFd>) {
+    fn mosd_says(&mut self, message: FromMosd, fd: Option<OwnedFd>) {
         match (message, fd) {
             (FromMosd::ListYours { id }, _) => {
                 let procs = self.infos();

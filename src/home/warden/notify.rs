@@ -92,7 +92,7 @@ impl Warden {
         };
         let proc = self.procs.get_mut(&pid)?;
         match proc.asked.take() {
-            Some(Asked::Done { result }) if result == 0 => return Some(Response::Value(0)),
+            Some(Asked::Done { result: 0 }) => return Some(Response::Value(0)),
             Some(Asked::Done { .. }) => return Some(Response::Error(EPERM)),
             _ => {}
         }
