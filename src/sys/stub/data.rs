@@ -1,17 +1,70 @@
-//! The stub's data page as it is written into a process before the stub starts. Offsets are those of the assembler file.
+//! The stub's state, as its code knows it by offset, and what is written there before the stub starts.
 
+use std::mem::offset_of;
+
+use crate::wire::channel::{DATA, FRAME, SIGINFO_LEN};
+
+/// Signals that the stub can keep. When it has no more room, it blocks all signals, and the kernel keeps the rest.
+pub(super) const QUEUE: usize = 32;
+/// A queued signal is the frame that will be sent: header and `siginfo`.
+pub(super) const QUEUED_LEN: usize = 16 + SIGINFO_LEN;
+
+/// Most bytes of the address to connect to: `sockaddr_un`.
+const ADDRESS_MAX: usize = 110;
+/// Most bytes that are sent after connecting.
+const GREETING_MAX: usize = 64;
 /// Most bytes of the message for a lost channel.
 const LOST_MAX: usize = 256;
 
+/// The state, at `B + DATA`.
+#[repr(C)]
+pub(super) struct Page {
+    /// The channel's descriptor; -1 before it is connected.
+    pub channel: i32,
+    /// The number that the channel gets after connecting.
+    pub wanted: i32,
+    /// Address of the rollback frame; 0: there is no way back.
+    pub rollback: u64,
+    /// The program's signal mask, set again after the stub had to block all.
+    pub mask: u64,
+    /// The stub has blocked all signals because its queue is full.
+    pub masked: u32,
+    /// The signal actions are no longer the program's.
+    pub actions_set: u32,
+    /// Counters of signals (slot = counter mod [`QUEUE`]): `kept … head` are sent but must be taken again on a rollback,
+    /// `head … tail` are to be sent.
+    pub kept: u32,
+    pub head: u32,
+    pub tail: u32,
+    /// `tail` when a fork began: what was queued then is the parent's.
+    pub fork_tail: u32,
+    /// Header of the answer that is being sent.
+    pub answer: [u8; 16],
+    /// The answer's two pieces, and the `msghdr` that points to them.
+    pub iov: [u64; 4],
+    pub message: [u64; 7],
+    pub address_len: u32,
+    pub greeting_len: u32,
+    pub lost_len: u32,
+    pub unused: u32,
+    pub address: [u8; ADDRESS_MAX + 2],
+    pub greeting: [u8; GREETING_MAX],
+    pub lost: [u8; LOST_MAX],
+    /// The program's 64 actions as they were when the stub started.
+    pub saved: [[u64; 4]; 64],
+    pub queue: [[u8; QUEUED_LEN]; QUEUE],
+}
+
+const _: () = assert!(size_of::<Page>() as u64 <= FRAME - DATA);
+
 /// What a stub is started with.
+#[derive(Clone, Debug)]
 pub struct Data {
     channel_fd: i32,
     rollback: u64,
-    family: u64,
     address: Vec<u8>,
     greeting: Vec<u8>,
     lost: Vec<u8>,
-    mask: u64,
 }
 
 impl Data {
@@ -20,50 +73,75 @@ impl Data {
         Data {
             channel_fd,
             rollback: 0,
-            family: 0,
             address: Vec::new(),
             greeting: Vec::new(),
             lost: Vec::new(),
-            mask: !0,
         }
     }
 
-    /// First connects to the abstract Unix socket `name` (at most 107 bytes).
+    /// First connects to the abstract Unix socket `name` (at most 107 bytes; more are cut).
     pub fn connect_abstract(mut self, name: &str) -> Data {
-        self.family = libc::AF_UNIX as u64;
         self.address = (libc::AF_UNIX as u16).to_le_bytes().to_vec();
         self.address.push(0);
-        self.address.extend(name.bytes().take(107));
+        self.address.extend(name.bytes().take(ADDRESS_MAX - 3));
         self
     }
 
-    /// Address of the rollback frame.
+    /// First connects to this TCP address.
+    pub fn connect_tcp(mut self, to: std::net::SocketAddrV4) -> Data {
+        self.address = (libc::AF_INET as u16).to_le_bytes().to_vec();
+        self.address.extend(to.port().to_be_bytes());
+        self.address.extend(to.ip().octets());
+        self.address.extend([0; 8]);
+        self
+    }
+
+    /// Sends this after connecting (at most 64 bytes; more are cut).
+    pub fn greeting(mut self, bytes: &[u8]) -> Data {
+        self.greeting = bytes.iter().copied().take(GREETING_MAX).collect();
+        self
+    }
+
+    /// Address of the rollback frame. Without one, an end of the channel kills the process from the beginning.
     pub fn rollback(mut self, frame: u64) -> Data {
         self.rollback = frame;
         self
     }
 
-    /// What is written to standard error when the channel is lost for good.
+    /// What is written to standard error when the channel is lost for good (at most 256 bytes; more are cut).
     pub fn lost(mut self, message: &str) -> Data {
         self.lost = message.bytes().take(LOST_MAX).collect();
         self
     }
 
-    /// The page's bytes.
+    /// The bytes to write at `B + DATA`. They reset all of the state, also of a stub that has run there before.
     pub fn encode(&self) -> Vec<u8> {
-        let mut page = vec![0; 0x400];
-        let mut word = |at: usize, value: u64| page[at..at + 8].copy_from_slice(&value.to_le_bytes());
-        word(0x00, self.channel_fd as u64);
-        word(0x20, self.mask);
-        word(0x28, self.rollback);
-        word(0x38, self.address.len() as u64);
-        word(0x40, self.greeting.len() as u64);
-        word(0x48, self.lost.len() as u64);
-        word(0xc0, self.family);
-        word(0xc8, u64::MAX);
-        page[0x100..0x100 + self.address.len()].copy_from_slice(&self.address);
-        page[0x180..0x180 + self.greeting.len()].copy_from_slice(&self.greeting);
-        page[0x200..0x200 + self.lost.len()].copy_from_slice(&self.lost);
+        let mut page = vec![0; offset_of!(Page, saved)];
+        let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+        let channel = if self.address.is_empty() {
+            self.channel_fd
+        } else {
+            -1
+        };
+        put(offset_of!(Page, channel), &channel.to_le_bytes());
+        put(offset_of!(Page, wanted), &self.channel_fd.to_le_bytes());
+        put(offset_of!(Page, rollback), &self.rollback.to_le_bytes());
+        put(offset_of!(Page, mask), &u64::MAX.to_le_bytes());
+        put(
+            offset_of!(Page, address_len),
+            &(self.address.len() as u32).to_le_bytes(),
+        );
+        put(
+            offset_of!(Page, greeting_len),
+            &(self.greeting.len() as u32).to_le_bytes(),
+        );
+        put(
+            offset_of!(Page, lost_len),
+            &(self.lost.len() as u32).to_le_bytes(),
+        );
+        put(offset_of!(Page, address), &self.address);
+        put(offset_of!(Page, greeting), &self.greeting);
+        put(offset_of!(Page, lost), &self.lost);
         page
     }
 }

@@ -1,0 +1,115 @@
+/* The stub, last part: its beginning and its ends. code.rs says which register means what; the names in braces are its constants. */
+
+/* Connect if there is an address, and serve. The flags are the program's until here. */
+.Lstub_entry:
+    push 0x202
+    popfq
+    lea r15, [rip + mos_stub_begin]
+    lea rbx, [r15 + {staging}]
+    mov dword ptr [r15 + {answer}], {kind_reply}
+    lea rax, [r15 + {iov}]
+    mov [r15 + {message} + 16], rax
+    mov qword ptr [r15 + {message} + 24], 2
+    lea r8, [r15 + {saved}]
+    call .Lstub_read_actions
+    cmp dword ptr [r15 + {address_len}], 0
+    je .Lstub_receive
+    movzx edi, word ptr [r15 + {address}]
+    mov esi, {sock_stream} | {sock_cloexec}
+    xor edx, edx
+    mov eax, {socket}
+    syscall
+    test eax, eax
+    js .Lstub_lost
+    mov [r15 + {channel}], eax
+    mov edi, eax
+    lea rsi, [r15 + {address}]
+    mov edx, [r15 + {address_len}]
+    mov eax, {connect}
+    syscall
+    test eax, eax
+    jnz .Lstub_lost
+    mov edx, [r15 + {greeting_len}]
+    test edx, edx
+    jz 1f
+    lea rsi, [r15 + {greeting}]
+    call .Lstub_send
+1:  mov edi, [r15 + {channel}]
+    mov esi, [r15 + {wanted}]
+    cmp edi, esi
+    je .Lstub_receive
+    mov edx, {cloexec}
+    mov eax, {dup3}
+    syscall
+    test eax, eax
+    js .Lstub_lost
+    mov edi, [r15 + {channel}]
+    mov [r15 + {channel}], eax
+    mov eax, {close}
+    syscall
+    jmp .Lstub_receive
+
+/* The channel has ended: back to where the program was, if there is a way back. */
+.Lstub_lost:
+    cmp qword ptr [r15 + {rollback}], 0
+    je .Lstub_die
+    call .Lstub_block_all
+    mov eax, [r15 + {kept}]
+    mov [r15 + {head}], eax
+    mov r13, [r15 + {rollback}]
+    cmp dword ptr [r15 + {actions_set}], 0
+    je .Lstub_leave
+    lea r8, [r15 + {saved}]
+    call .Lstub_write_actions
+
+/* Leave by the signal frame at r13; queued signals become pending ones. */
+.Lstub_leave:
+    call .Lstub_block_all
+    mov eax, {getpid}
+    syscall
+    mov ebp, eax
+    mov eax, {gettid}
+    syscall
+    mov r14d, eax
+1:  mov ecx, [r15 + {head}]
+    cmp ecx, [r15 + {tail}]
+    je 2f
+    and ecx, {queue} - 1
+    imul ecx, ecx, {queued_len}
+    lea r10, [r15 + rcx + {slots} + 16]
+    mov edx, [r10]
+    mov edi, ebp
+    mov esi, r14d
+    mov eax, {rt_tgsigqueueinfo}
+    syscall
+    inc dword ptr [r15 + {head}]
+    jmp 1b
+2:  mov edi, [r15 + {channel}]
+    mov eax, {close}
+    syscall
+    lea rsp, [r13 + 8]
+    mov eax, {rt_sigreturn}
+    syscall
+
+.Lstub_die:
+    lea rsi, [r15 + {lost}]
+    mov edx, [r15 + {lost_len}]
+    mov edi, 2
+    mov eax, {write}
+    syscall
+    mov eax, {getpid}
+    syscall
+    mov edi, eax
+    mov esi, {sigkill}
+    mov eax, {kill}
+    syscall
+/* The first process of a pid namespace survives that. */
+    mov edi, 128 + {sigkill}
+    mov eax, {exit_group}
+    syscall
+
+    .balign 8
+.Lstub_all:
+    .quad -1
+mos_stub_end:
+    .popsection
