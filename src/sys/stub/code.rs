@@ -15,7 +15,7 @@ use std::arch::global_asm;
 use std::mem::offset_of;
 
 use super::data::{Page, QUEUE, QUEUED_LEN};
-use crate::wire::channel;
+use super::layout;
 
 unsafe extern "C" {
     static mos_stub_begin: u8;
@@ -38,11 +38,11 @@ pub(super) fn call_end() -> u64 {
 }
 
 const fn at(field: usize) -> u64 {
-    channel::DATA + field as u64
+    layout::DATA + field as u64
 }
 
 /// What is received at once, so that small requests need no second receive.
-const FIRST: u64 = channel::REQUEST_LEN as u64 + 4096;
+const FIRST: u64 = layout::REQUEST_LEN as u64 + 4096;
 
 global_asm!(
     include_str!("serve.s"),
@@ -72,24 +72,24 @@ global_asm!(
     slots = const at(offset_of!(Page, queue)),
     queue = const QUEUE,
     queued_len = const QUEUED_LEN,
-    siginfo_len = const channel::SIGINFO_LEN,
-    staging = const channel::STAGING,
-    staging_size = const channel::STAGING_SIZE,
-    request_len = const channel::REQUEST_LEN,
+    siginfo_len = const layout::SIGINFO_LEN,
+    staging = const layout::STAGING,
+    staging_size = const layout::STAGING_SIZE,
+    request_len = const layout::REQUEST_LEN,
     first = const FIRST,
-    program = const channel::PROGRAM,
-    fork = const channel::FORK,
-    out_by_result = const channel::OUT_BY_RESULT,
-    no_call = const channel::NO_CALL,
-    abortable = const channel::ABORTABLE,
-    get_actions = const channel::GET_ACTIONS,
-    set_actions = const channel::SET_ACTIONS,
-    resume = const channel::RESUME,
-    set_mask = const channel::SET_MASK,
-    commit = const channel::COMMIT,
-    aborted = const channel::ABORTED,
-    kind_reply = const channel::KIND_REPLY,
-    kind_signal = const channel::KIND_SIGNAL,
+    program = const layout::PROGRAM,
+    fork = const layout::FORK,
+    out_by_result = const layout::OUT_BY_RESULT,
+    no_call = const layout::NO_CALL,
+    abortable = const layout::ABORTABLE,
+    get_actions = const layout::GET_ACTIONS,
+    set_actions = const layout::SET_ACTIONS,
+    resume = const layout::RESUME,
+    set_mask = const layout::SET_MASK,
+    commit = const layout::COMMIT,
+    aborted = const layout::ABORTED,
+    kind_reply = const layout::KIND_REPLY,
+    kind_signal = const layout::KIND_SIGNAL,
     uc_rip = const 168,
     uc_mask = const 296,
     waitall = const libc::MSG_WAITALL,

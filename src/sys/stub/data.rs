@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use crate::wire::channel::{DATA, FRAME, SIGINFO_LEN};
+use super::layout::{DATA, FRAME, SIGINFO_LEN};
 
 /// Signals that the stub can keep. When it has no more room, it blocks all signals, and the kernel keeps the rest.
 pub(super) const QUEUE: usize = 32;

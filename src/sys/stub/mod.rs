@@ -14,12 +14,13 @@
 mod code;
 mod data;
 pub mod frame;
+pub mod layout;
 #[cfg(test)]
 mod tests;
 
 pub use data::Data;
 
-use crate::wire::channel::ABORTED;
+use layout::ABORTED;
 
 /// Offset of the first instruction: connect (if told to), then serve.
 pub const ENTRY: u64 = 0;

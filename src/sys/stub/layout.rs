@@ -1,0 +1,56 @@
+//! Where things are in the stub's range, and the numbers of the protocol that its code serves (`wire::channel` describes it).
+
+/// Size of the stub's range in the address space of a process, and of its reservation in a guest.
+pub const STUB_SIZE: u64 = 0x80000;
+/// Offset in the stub's range of its code (one page, read and execute).
+pub const CODE: u64 = 0;
+/// Offset of the data page (`sys::stub` documents its fields).
+pub const DATA: u64 = 0x1000;
+/// Offset of the rollback frame: a complete `rt_sigframe` as the kernel lays it out, at most [`FRAME_SIZE`] bytes.
+pub const FRAME: u64 = 0x3000;
+/// Room for the rollback frame.
+pub const FRAME_SIZE: u64 = 0x5000;
+/// Offset just past the stub's stack, which grows down to `FRAME + FRAME_SIZE`.
+pub const STACK_TOP: u64 = 0x10000;
+/// Offset of the staging area; a request's header is received at its beginning.
+pub const STAGING: u64 = 0x10000;
+/// Size of the staging area.
+pub const STAGING_SIZE: u64 = STUB_SIZE - STAGING;
+/// Bytes of a request's header.
+pub const REQUEST_LEN: usize = 112;
+/// Offset in the stub's range of input that is received inline.
+pub const INLINE_IN: u64 = STAGING + REQUEST_LEN as u64;
+/// Bytes of an answer's header.
+pub const ANSWER_LEN: usize = 16;
+/// Bytes of a `siginfo_t`.
+pub const SIGINFO_LEN: usize = 128;
+
+/// This request is a call of the program itself: from now on there is no way back to the state at departure.
+pub const PROGRAM: u64 = 1;
+/// The call is fork-like: the child moves `child_fd` over its channel, empties its signal queue and goes on with the loop; the
+/// parent answers with the child's pid.
+pub const FORK: u64 = 2;
+/// The answer carries as many bytes more as the call's result says.
+pub const OUT_BY_RESULT: u64 = 4;
+/// No system call: only input and output (to write or read the deputy's memory).
+pub const NO_CALL: u64 = 8;
+/// Signals that are caught while this call has not started yet abort it (`value` is [`ABORTED`]); set on every call of a program.
+pub const ABORTABLE: u64 = 16;
+/// No system call: store the 64 signal actions (32 bytes each, as `rt_sigaction` gives them) at `out_ptr`.
+pub const GET_ACTIONS: u64 = 32;
+/// No system call: set the signal actions from 64 entries of 32 bytes at `in_ptr`; entries of SIGKILL and SIGSTOP are skipped.
+pub const SET_ACTIONS: u64 = 64;
+/// No system call: `rt_sigreturn` with the frame at `out_ptr`, after closing the channel. The process leaves the stub.
+pub const RESUME: u64 = 128;
+/// After the call, remember `args[1..]`'s mask as the program's: the call is `rt_sigprocmask(SIG_SETMASK)` of this deputy and
+/// the mask is in `child_fd`.
+pub const SET_MASK: u64 = 256;
+/// Forget the rollback frame without being a program's call.
+pub const COMMIT: u64 = 512;
+
+/// `value` of an answer whose call was not started, or was interrupted by a mover before it had any effect: issue it again.
+pub const ABORTED: i64 = -5000;
+
+/// Kinds of answer frames.
+pub const KIND_REPLY: u32 = 1;
+pub const KIND_SIGNAL: u32 = 2;
