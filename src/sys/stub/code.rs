@@ -22,6 +22,8 @@ unsafe extern "C" {
     static mos_stub_end: u8;
     #[cfg(test)]
     static mos_stub_call_end: u8;
+    #[cfg(test)]
+    static mos_stub_plain_end: u8;
 }
 
 /// The assembled code.
@@ -31,10 +33,11 @@ pub(super) fn bytes() -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(begin, end as usize - begin as usize) }
 }
 
-/// Where the call's `syscall` instruction ended up.
+/// Where the `syscall` instructions of abortable and of other calls ended up.
 #[cfg(test)]
-pub(super) fn call_end() -> u64 {
-    (&raw const mos_stub_call_end) as u64 - (&raw const mos_stub_begin) as u64
+pub(super) fn call_ends() -> [u64; 2] {
+    let begin = (&raw const mos_stub_begin) as u64;
+    [&raw const mos_stub_call_end, &raw const mos_stub_plain_end].map(|end| end as u64 - begin)
 }
 
 const fn at(field: usize) -> u64 {

@@ -29,6 +29,8 @@ const RESTORER: u64 = 0x20;
 const GADGET: u64 = 0x30;
 /// Offset just behind the `syscall` instruction of abortable calls.
 const CALL_END: u64 = 0x56;
+/// The same of other calls.
+const PLAIN_END: u64 = 0x6d;
 
 /// The stub's code, to be copied to `B + CODE`.
 pub fn code() -> &'static [u8] {
@@ -48,6 +50,11 @@ pub const fn restorer() -> u64 {
 /// Offset of a `syscall; int3`.
 pub const fn gadget() -> u64 {
     GADGET
+}
+
+/// Whether a deputy is stopped just behind (or inside) the call of a request.
+pub fn is_behind_call(rip: u64, base: u64) -> bool {
+    rip == base + CALL_END || rip == base + PLAIN_END
 }
 
 /// What a deputy that was stopped by ptrace must be given in `rax` and `orig_rax` so that the stub answers [`ABORTED`]: for a

@@ -1,7 +1,7 @@
 /* The stub, first part: the loop. code.rs says which register means what; the names in braces are its constants. */
 
     .pushsection .text.mos_stub, "ax", @progbits
-    .globl mos_stub_begin, mos_stub_end, mos_stub_call_end
+    .globl mos_stub_begin, mos_stub_end, mos_stub_call_end, mos_stub_plain_end
     .balign 64
 mos_stub_begin:
     jmp .Lstub_entry
@@ -26,6 +26,13 @@ mos_stub_call_end:
     jmp .Lstub_called
 .Lstub_aborted:
     mov rax, {aborted}
+    jmp .Lstub_called
+
+/* Another call. */
+.Lstub_plain:
+    mov rax, [rbx + 8]
+    syscall
+mos_stub_plain_end:
     jmp .Lstub_called
 
 /* Take a look at the queue, then wait for a request. */
@@ -73,9 +80,8 @@ mos_stub_call_end:
     mov r8, [rbx + 48]
     mov r9, [rbx + 56]
     test r12d, {abortable}
-    jnz .Lstub_call
-    mov rax, [rbx + 8]
-    syscall
+    jz .Lstub_plain
+    jmp .Lstub_call
 .Lstub_called:
     test r12d, {fork} | {set_mask}
     jnz .Lstub_after

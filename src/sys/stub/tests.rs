@@ -18,7 +18,7 @@ const CAME_BACK: i32 = 42 << 8;
 #[test]
 fn code_fits_its_page_and_entries_are_where_the_constants_say() {
     assert!(code().len() <= 4096);
-    assert_eq!(code::call_end(), CALL_END);
+    assert_eq!(code::call_ends(), [CALL_END, PLAIN_END]);
     assert_eq!(code()[GADGET as usize..][..3], [0x0f, 0x05, 0xcc]);
     assert_eq!(code()[RESTORER as usize], 0xb8);
     assert_eq!(code()[HANDLER as usize], 0xe9);
