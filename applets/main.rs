@@ -14,6 +14,7 @@ mod mosrun;
 mod mostimeof;
 mod playground;
 mod proc;
+mod syscalls;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -86,6 +87,11 @@ const APPLETS: &[Applet] = &[
         name: "at",
         command: at::command,
         run: at::run,
+    },
+    Applet {
+        name: "syscalls",
+        command: syscalls::command,
+        run: syscalls::run,
     },
 ];
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::image::capture::Calls;
+use crate::guest::filter::INJECTED;
 use crate::guest::host::Host;
 use crate::image::{Area, FileArea};
 use crate::sys::ptrace::Stopped;
@@ -140,7 +141,7 @@ impl Host {
         let gadget = crate::image::restore::gadget(self.meta.stub);
         let mapped = Injector::new(Stopped::known(self.guest), gadget)?.call(
             abi::SYS_MMAP,
-            [addr, len, read_write, place_flags | abi::MAP_NORESERVE, u64::MAX, 0],
+            [addr, len, read_write, place_flags | abi::MAP_NORESERVE, u64::MAX, INJECTED],
         );
         let at = match mapped {
             Ok(at) => at,
@@ -149,7 +150,7 @@ impl Host {
         let home_flags = flags & !abi::MAP_FIXED_NOREPLACE | abi::MAP_FIXED;
         let home = self.deputy.raw_call(abi::SYS_MMAP, [at, len, prot | abi::PROT_READ, home_flags, fd, offset])?;
         if home < 0 {
-            self.inject(abi::SYS_MUNMAP, [at, len, 0, 0, 0, 0])?;
+            self.inject(abi::SYS_MUNMAP, [at, len, 0, 0, 0, INJECTED])?;
             return Ok(home);
         }
         self.fill(at, len.min(facts.size.saturating_sub(offset)))?;
@@ -190,7 +191,7 @@ impl Host {
         let len = len.div_ceil(PAGE) * PAGE;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         // The stub stands where nothing is mapped for a long way, so no mapping of the guest collides with this one.
-        let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE | abi::MAP_FIXED_NOREPLACE;
+        let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE | abi::MAP_FIXED;
         let place = self.meta.stub + BIG_OFFSET;
         let addr = self.deputy.raw_call(abi::SYS_MMAP, [place, len, read_write, flags, u64::MAX, 0])?;
         if addr < 0 {

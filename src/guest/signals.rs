@@ -4,6 +4,7 @@ use std::io;
 
 use crate::image::capture::Calls;
 use crate::guest::host::{Call, Host, Order, Phase};
+use crate::guest::sleep::join;
 use crate::guest::stop::{alive, number_of};
 use crate::migrate::deputy::SigInfo;
 use crate::sys::abi::{self, DefaultAction, EINTR, SIG_DFL, SIG_IGN};
@@ -17,6 +18,16 @@ use crate::wire::control::Target;
 /// Offset in a kernel's `rt_sigframe` of the mask that `rt_sigreturn` restores: return address, `uc_flags`, `uc_link`,
 /// `uc_stack` and the machine context come before it.
 pub const FRAME_MASK: u64 = 8 + 8 + 8 + 24 + 256;
+
+/// Where a sleep that fails with `EINTR` stores what is left of it.
+fn remainder_pointer(nr: u64, args: &[u64; 6]) -> Option<u64> {
+    let addr = match nr {
+        abi::SYS_NANOSLEEP => args[1],
+        abi::SYS_CLOCK_NANOSLEEP if args[1] == 0 => args[3],
+        _ => 0,
+    };
+    (addr != 0).then_some(addr)
+}
 
 /// Bytes of a `syscall` instruction.
 const SYSCALL_LEN: u64 = 2;
@@ -113,6 +124,9 @@ impl Host {
             return Ok(());
         }
         let mut regs = tracee::regs(self.guest)?;
+        if let (Some(left), Some(addr)) = (self.resume.left(), remainder_pointer(nr, &regs.args())) {
+            mem::write_all(self.guest, addr, &join(left))?;
+        }
         regs.rip += SYSCALL_LEN;
         regs.orig_rax = nr;
         regs.rax = code as u64;

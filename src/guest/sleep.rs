@@ -107,7 +107,8 @@ fn split(bytes: &[u8; 16]) -> (i64, i64) {
     (word(0), word(8))
 }
 
-fn join(left: Duration) -> [u8; 16] {
+/// A duration as a `timespec`.
+pub fn join(left: Duration) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&left.as_secs().to_le_bytes());
     bytes[8..].copy_from_slice(&u64::from(left.subsec_nanos()).to_le_bytes());

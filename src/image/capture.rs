@@ -151,7 +151,8 @@ fn leave_vdso(mut task: Stopped, areas: &[Area]) -> io::Result<Stopped> {
     let Some(inside) = vdso.map(|area| area.start..area.end) else {
         return Ok(task);
     };
-    if !inside.contains(&task.regs()?.rip) {
+    let regs = task.regs()?;
+    if !inside.contains(&regs.rip) || regs.interrupted() != Interrupted::No {
         return Ok(task);
     }
     let pid = task.pid();
@@ -163,6 +164,10 @@ fn leave_vdso(mut task: Stopped, areas: &[Area]) -> io::Result<Stopped> {
     task.set_sigmask(!SIGTRAP_BIT)?;
     let mut held = 0;
     for _ in 0..VDSO_STEPS {
+        if at_call(&task)? {
+            // A guest's calls wait for its host, which is here. What is in front of a call does not depend on the kernel.
+            break;
+        }
         task = step(task, &mut held)?;
         if !inside.contains(&task.regs()?.rip) {
             break;
@@ -173,6 +178,13 @@ fn leave_vdso(mut task: Stopped, areas: &[Area]) -> io::Result<Stopped> {
         process::kill(pid, held)?;
     }
     Ok(task)
+}
+
+/// Whether the next instruction is a system call.
+fn at_call(task: &Stopped) -> io::Result<bool> {
+    let mut bytes = [0; 2];
+    mem::read_exact(task.pid(), task.regs()?.rip, &mut bytes)?;
+    Ok(bytes == [0x0f, 0x05])
 }
 
 fn step(task: Stopped, held: &mut i32) -> io::Result<Stopped> {

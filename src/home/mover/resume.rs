@@ -51,6 +51,7 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
         return call.rearm(pid, thread, regs, deputy);
     }
     store_time_left(pid, thread, &regs)?;
+    store_remainder(pid, thread, &regs)?;
     leave_stub(thread, &regs, &mut deputy)
 }
 
@@ -185,6 +186,21 @@ fn store_time_left(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()
     };
     let Some(addr) = time_pointer(timed(&thread.resume), regs) else { return Ok(()) };
     let bytes = [left.as_secs().to_le_bytes(), u64::from(fraction).to_le_bytes()].concat();
+    mem::write_all(pid, addr, &bytes)
+}
+
+/// A sleep that a handler made fail tells how much of it is left.
+fn store_remainder(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()> {
+    let Some(left) = thread.resume.left() else { return Ok(()) };
+    let addr = match timed(&thread.resume) {
+        abi::SYS_NANOSLEEP => regs[RSI],
+        abi::SYS_CLOCK_NANOSLEEP if regs[RSI] == 0 => regs[R10],
+        _ => 0,
+    };
+    if addr == 0 || regs[RAX] as i64 != -i64::from(abi::EINTR) {
+        return Ok(());
+    }
+    let bytes = [left.as_secs().to_le_bytes(), u64::from(left.subsec_nanos()).to_le_bytes()].concat();
     mem::write_all(pid, addr, &bytes)
 }
 
