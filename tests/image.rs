@@ -9,16 +9,19 @@ use std::process::{Child, Command, Stdio};
 
 use mos::image::capture::{self, Calls, Injected};
 use mos::image::restore::{Built, GuestBuilder, gadget};
-use mos::image::{Area, HomeId, Meta, areas, check, pages, vdso};
+use mos::image::{Area, HomeId, Kind, Meta, Resume, areas, check, pages, vdso};
 use mos::sys::inject::Injector;
 use mos::sys::ptrace::{EXITKILL, Now, Running, Stopped, wait_for};
 use mos::sys::seccomp::{Response, Rule, Verdict, program};
 use mos::sys::status::Status;
-use mos::sys::{mem, process};
+use mos::sys::{mem, process, procfs};
 
 const STUB: u64 = 0x2f00_0000_0000;
 const SCRATCH: u64 = STUB + 0x1000;
 const EXIT_GROUP: i32 = 231;
+/// Places of registers in an image.
+const RAX: usize = 10;
+const RIP: usize = 16;
 
 /// Calls that a guest makes natively: mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, madvise, sigaltstack, and the time.
 const LOCAL: [u64; 10] = [9, 10, 11, 12, 13, 14, 28, 131, 228, 96];
@@ -188,8 +191,14 @@ struct Home {
 
 impl Home {
     fn start() -> Home {
-        let (program, dir) = compile("state");
-        let (hop, seen) = (symbol(&program, "hop"), symbol(&program, "seen"));
+        Home::running("state", |program| {
+            (symbol(program, "hop"), symbol(program, "seen"))
+        })
+    }
+
+    fn running(name: &str, symbols: impl Fn(&Path) -> (u64, u64)) -> Home {
+        let (program, dir) = compile(name);
+        let (hop, seen) = symbols(&program);
         let mut child = Command::new(&program)
             .stdout(Stdio::piped())
             .spawn()
@@ -300,6 +309,45 @@ fn clocks_go_on_as_at_home() {
             42
         }
     );
+}
+
+#[test]
+fn a_thread_leaves_the_vdso_before_it_is_captured() {
+    let home = Home::running("clock", |_| (0, 0));
+    let areas = areas::areas(home.pid()).unwrap();
+    let vdso = areas.iter().find(|area| area.kind == Kind::Vdso).unwrap();
+    let inside = |rip: u64| (vdso.start..vdso.end).contains(&rip);
+    let mut running = Running::seize(home.pid(), EXITKILL).unwrap();
+    let mut stepped = 0;
+    for _ in 0..50 {
+        let task = stop(running);
+        stepped += u32::from(inside(task.regs().unwrap().rip));
+        let thread = capture::thread_state(home.pid(), &areas).unwrap();
+        assert!(!inside(thread.regs[RIP]));
+        assert_eq!(thread.mask, 0);
+        running = task.cont(0).unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+    assert!(stepped > 0, "it was never inside");
+}
+
+#[test]
+fn an_interrupted_sleep_is_made_again() {
+    let home = Home::running("sleep", |_| (0, 0));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let task = stop(Running::seize(home.pid(), EXITKILL).unwrap());
+    let areas = areas::areas(home.pid()).unwrap();
+    let thread = capture::thread_state(home.pid(), &areas).unwrap();
+    let nr = thread.regs[RAX];
+    assert!([35, 230].contains(&nr), "call {nr}");
+    assert_eq!(thread.resume, Resume::RestartBlock { nr });
+    let mut code = [0; 2];
+    mem::read_exact(home.pid(), thread.regs[RIP], &mut code).unwrap();
+    assert_eq!(code, [0x0f, 0x05]);
+    // Left alone, it sleeps on.
+    let _running = task.cont(0).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(procfs::stat(home.pid()).unwrap().state, b'S');
 }
 
 #[test]

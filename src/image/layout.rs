@@ -10,6 +10,8 @@ use crate::wire::channel::STUB_SIZE;
 pub const TASK_END: u64 = 0x7fff_ffff_f000;
 /// Most areas that the kernel allows by default, roughly.
 const MAX_AREAS: usize = 65_000;
+/// From the stub's base on this much is ours.
+const STUB_ROOM: u64 = 1 << 30;
 /// Distance below the stack that stays free, as the kernel keeps it.
 const STACK_GUARD: u64 = 1 << 20;
 /// More stack than this is not reserved.
@@ -49,7 +51,7 @@ pub fn places(meta: &Meta) -> io::Result<Vec<Place>> {
     if meta.areas.len() > MAX_AREAS {
         return Err(bad("are too many"));
     }
-    if !meta.stub.is_multiple_of(PAGE) || meta.stub == 0 || meta.stub >= TASK_END - STUB_SIZE {
+    if !meta.stub.is_multiple_of(PAGE) || meta.stub == 0 || meta.stub >= TASK_END - STUB_ROOM {
         return Err(bad("have no place for calls"));
     }
     let mut places: Vec<Place> = Vec::with_capacity(meta.areas.len());
