@@ -339,6 +339,8 @@ impl GuestBuilder {
         let fd = injector.call(SYS_SECCOMP, args)?;
         let pidfd = process::pidfd_open(pid)?;
         let listener = Listener::from(process::pidfd_getfd(pidfd.as_fd(), fd as i32)?);
+        // Older kernels do not have it, and are slower.
+        let _ = listener.set_sync_wake_up();
         injector.call_through(SYS_CLOSE, [fd, 0, 0, 0, 0, 0], &listener, &mut Vec::new())?;
         Ok(listener)
     }

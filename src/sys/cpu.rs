@@ -57,33 +57,6 @@ pub fn xsave_in_use(area: &[u8]) -> u64 {
     }
 }
 
-/// Names of the instruction sets that programs choose by, as `/proc/cpuinfo` has them.
-pub fn features() -> Vec<&'static str> {
-    let table: &[(&str, bool)] = &[
-        ("sse3", is_x86_feature_detected!("sse3")),
-        ("ssse3", is_x86_feature_detected!("ssse3")),
-        ("sse4_1", is_x86_feature_detected!("sse4.1")),
-        ("sse4_2", is_x86_feature_detected!("sse4.2")),
-        ("popcnt", is_x86_feature_detected!("popcnt")),
-        ("aes", is_x86_feature_detected!("aes")),
-        ("avx", is_x86_feature_detected!("avx")),
-        ("f16c", is_x86_feature_detected!("f16c")),
-        ("fma", is_x86_feature_detected!("fma")),
-        ("avx2", is_x86_feature_detected!("avx2")),
-        ("bmi1", is_x86_feature_detected!("bmi1")),
-        ("bmi2", is_x86_feature_detected!("bmi2")),
-        ("avx512f", is_x86_feature_detected!("avx512f")),
-        ("avx512bw", is_x86_feature_detected!("avx512bw")),
-        ("avx512vl", is_x86_feature_detected!("avx512vl")),
-        ("sha_ni", is_x86_feature_detected!("sha")),
-    ];
-    table
-        .iter()
-        .filter(|(_, has)| *has)
-        .map(|(name, _)| *name)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

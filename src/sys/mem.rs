@@ -71,27 +71,6 @@ pub fn read_many(pid: i32, ranges: &[(u64, usize)], buf: &mut [u8]) -> io::Resul
     Ok(check(n as i64)? as usize)
 }
 
-/// Writes `data` over many ranges (address, length) in turn; gives how much could be written. Takes at most the first 1024 ranges.
-pub fn write_many(pid: i32, ranges: &[(u64, usize)], data: &[u8]) -> io::Result<usize> {
-    let local = libc::iovec {
-        iov_base: data.as_ptr().cast_mut().cast(),
-        iov_len: data.len(),
-    };
-    let remote = iovecs(ranges);
-    // SAFETY: the kernel only reads from `data`, and `remote` outlives the call.
-    let n = unsafe {
-        libc::process_vm_writev(
-            pid,
-            &raw const local,
-            1,
-            remote.as_ptr(),
-            remote.len() as libc::c_ulong,
-            0,
-        )
-    };
-    Ok(check(n as i64)? as usize)
-}
-
 fn iovecs(ranges: &[(u64, usize)]) -> Vec<libc::iovec> {
     let one = |&(addr, len): &(u64, usize)| libc::iovec {
         iov_base: addr as *mut _,

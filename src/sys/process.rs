@@ -1,12 +1,11 @@
 //! Processes, their limits and descriptors, clocks.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::errno::check;
-use super::ptrace::SigInfo;
 
 /// The signal that cannot be caught.
 pub const SIGKILL: i32 = libc::SIGKILL;
@@ -29,12 +28,6 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) }).map(owned)
 }
 
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signo: i32) -> io::Result<()> {
-    // SAFETY: a null `siginfo` is allowed.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signo, 0, 0) })
-        .map(drop)
-}
-
 /// Signals a process (or, negative, a process group); signal 0 only checks.
 pub fn kill(pid: i32, signo: i32) -> io::Result<()> {
     // SAFETY: no pointers.
@@ -45,13 +38,6 @@ pub fn kill(pid: i32, signo: i32) -> io::Result<()> {
 pub fn tgkill(pid: i32, tid: i32, signo: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signo) }).map(drop)
-}
-
-/// Queues a signal with details to one thread. The kernel refuses details that claim to come from it or from `kill`.
-pub fn rt_tgsigqueueinfo(pid: i32, tid: i32, signo: i32, info: &SigInfo) -> io::Result<()> {
-    // SAFETY: the kernel reads the 128 bytes of `info`.
-    check(unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signo, info.as_ptr()) })
-        .map(drop)
 }
 
 /// `get_robust_list` of a thread: head and length; (0, 0) when it has none.
@@ -92,18 +78,6 @@ pub fn set_dumpable(yes: bool) -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, u64::from(yes), 0).map(drop)
 }
 
-/// Lets a process that is not an ancestor trace this one, where a security module restricts it; ignored elsewhere.
-pub fn allow_any_tracer() {
-    const PR_SET_PTRACER: i32 = 0x5961_6d61;
-    // EINVAL where the security module is not there; nothing is lost then.
-    let _ = prctl(PR_SET_PTRACER, u64::MAX, 0);
-}
-
-/// Orphaned descendants become children of this process.
-pub fn set_child_subreaper() -> io::Result<()> {
-    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
-}
-
 /// The name shown by `ps`; cut to 15 bytes.
 pub fn set_name(name: &str) -> io::Result<()> {
     let name = c_string(name.as_ref())?;
@@ -112,11 +86,6 @@ pub fn set_name(name: &str) -> io::Result<()> {
         libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0u64, 0u64, 0u64)
     }))
     .map(drop)
-}
-
-/// Drops a capability from the bounding set.
-pub fn drop_bounding_capability(number: u64) -> io::Result<()> {
-    prctl(libc::PR_CAPBSET_DROP, number, 0).map(drop)
 }
 
 /// Empties all capability sets of the calling thread.
@@ -157,19 +126,10 @@ pub fn pid() -> i32 {
     std::process::id() as i32
 }
 
-pub fn parent_pid() -> i32 {
-    // SAFETY: cannot fail.
-    unsafe { libc::getppid() }
-}
-
 /// Resources of [`limit`] and [`set_limit`].
 pub const RLIMIT_STACK: u32 = libc::RLIMIT_STACK;
 pub const RLIMIT_CORE: u32 = libc::RLIMIT_CORE;
 pub const RLIMIT_NOFILE: u32 = libc::RLIMIT_NOFILE;
-pub const RLIMIT_AS: u32 = libc::RLIMIT_AS;
-pub const RLIMIT_DATA: u32 = libc::RLIMIT_DATA;
-pub const RLIMIT_NPROC: u32 = libc::RLIMIT_NPROC;
-pub const RLIMIT_MEMLOCK: u32 = libc::RLIMIT_MEMLOCK;
 
 /// Soft and hard limit of a process (0: this one).
 pub fn limit(pid: i32, resource: u32) -> io::Result<(u64, u64)> {
@@ -195,21 +155,6 @@ pub fn set_limit(pid: i32, resource: u32, (soft, hard): (u64, u64)) -> io::Resul
         libc::prlimit64(pid, resource, &raw const new, std::ptr::null_mut())
     }))
     .map(drop)
-}
-
-/// User and system CPU time of this process and, with `children`, of its children that were waited for, in nanoseconds.
-pub fn cpu_time(children: bool) -> io::Result<(u64, u64)> {
-    let who = if children {
-        libc::RUSAGE_CHILDREN
-    } else {
-        libc::RUSAGE_SELF
-    };
-    // SAFETY: all-zero is a valid `rusage`.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is live and writable.
-    check(i64::from(unsafe { libc::getrusage(who, &raw mut usage) }))?;
-    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
-    Ok((ns(usage.ru_utime), ns(usage.ru_stime)))
 }
 
 fn clock(id: libc::clockid_t) -> i64 {
@@ -288,40 +233,6 @@ pub fn close_range(first: u32, last: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Makes all descriptors from `first` up close on exec.
-pub fn cloexec_from(first: u32) -> io::Result<()> {
-    // SAFETY: no pointers; nothing is closed now.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    })
-    .map(drop)
-}
-
-/// Makes `number` a copy of `fd`, closing what it was.
-pub fn dup_to(fd: BorrowedFd<'_>, number: i32, cloexec: bool) -> io::Result<()> {
-    let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: no pointers.
-    check(i64::from(unsafe {
-        libc::dup3(fd.as_raw_fd(), number, flags)
-    }))
-    .map(drop)
-}
-
-/// An anonymous file in memory, closed on exec.
-pub fn memfd(name: &str) -> io::Result<OwnedFd> {
-    let name = c_string(name.as_ref())?;
-    // SAFETY: `name` is a live C string.
-    check(i64::from(unsafe {
-        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC)
-    }))
-    .map(owned)
-}
-
 /// Fills `bytes` with random ones from the kernel.
 pub fn random(bytes: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
@@ -339,18 +250,6 @@ pub fn random(bytes: &mut [u8]) -> io::Result<()> {
 
 pub(super) fn c_string(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
-}
-
-/// Hostname of this machine.
-pub fn hostname() -> io::Result<String> {
-    let mut name = [0u8; 65];
-    // SAFETY: the kernel writes at most 64 bytes and the last one stays zero.
-    check(i64::from(unsafe {
-        libc::gethostname(name.as_mut_ptr().cast(), 64)
-    }))?;
-    let text = CStr::from_bytes_until_nul(&name)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    Ok(text.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

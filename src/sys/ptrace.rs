@@ -19,7 +19,6 @@ pub const TRACECLONE: u64 = libc::PTRACE_O_TRACECLONE as u64;
 pub const TRACEFORK: u64 = libc::PTRACE_O_TRACEFORK as u64;
 pub const TRACEVFORK: u64 = libc::PTRACE_O_TRACEVFORK as u64;
 pub const TRACEEXEC: u64 = libc::PTRACE_O_TRACEEXEC as u64;
-pub const TRACEEXIT: u64 = libc::PTRACE_O_TRACEEXIT as u64;
 pub const TRACESECCOMP: u64 = libc::PTRACE_O_TRACESECCOMP as u64;
 const ALWAYS: u64 = libc::PTRACE_O_TRACESYSGOOD as u64;
 

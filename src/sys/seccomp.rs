@@ -219,7 +219,6 @@ const ADDFD_FLAG_SETFD: u32 = 1;
 const ADDFD_FLAG_SEND: u32 = 2;
 const IOC_RECV: u64 = 0xc050_2100;
 const IOC_SEND: u64 = 0xc018_2101;
-const IOC_ID_VALID: u64 = 0x4008_2102;
 const IOC_ADDFD: u64 = 0x4018_2103;
 const IOC_SET_FLAGS: u64 = 0x4008_2104;
 const SYNC_WAKE_UP: u64 = 1;
@@ -282,14 +281,6 @@ impl Listener {
         // SAFETY: the request reads one `seccomp_notif_resp`.
         let result = unsafe { libc::ioctl(self.as_raw_fd(), IOC_SEND, &raw const raw) };
         present(check(i64::from(result)))
-    }
-
-    /// Whether the caller of notification `id` still waits for its answer.
-    pub fn is_valid(&self, id: u64) -> io::Result<bool> {
-        // SAFETY: the request reads one word.
-        present(check(i64::from(unsafe {
-            libc::ioctl(self.as_raw_fd(), IOC_ID_VALID, &raw const id)
-        })))
     }
 
     /// Puts a copy of `fd` into the caller of notification `id` and gives its number there. `at`: that number, else the lowest free one.

@@ -5,8 +5,6 @@ pub const EVENT_FORK: i32 = libc::PTRACE_EVENT_FORK;
 pub const EVENT_VFORK: i32 = libc::PTRACE_EVENT_VFORK;
 pub const EVENT_CLONE: i32 = libc::PTRACE_EVENT_CLONE;
 pub const EVENT_EXEC: i32 = libc::PTRACE_EVENT_EXEC;
-pub const EVENT_EXIT: i32 = libc::PTRACE_EVENT_EXIT;
-pub const EVENT_SECCOMP: i32 = libc::PTRACE_EVENT_SECCOMP;
 /// Stop after `interrupt`, and first stop of a thread whose creator is traced.
 pub const EVENT_STOP: i32 = 128;
 
