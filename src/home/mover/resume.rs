@@ -1,15 +1,17 @@
 //! The last step home: kernel state that changed while away, then all registers at once.
 
 use std::io;
+use std::time::Duration;
 
 use crate::home::mover::seize::words;
 use crate::image::{Meta, Resume, Thread};
 use crate::image::capture::Calls;
-use crate::migrate::deputy::Deputy;
+use crate::migrate::deputy::{Deputy, Frame};
 use crate::sys::{abi, mem};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::{Now, Running, Stopped};
 use crate::sys::regs::Regs;
+use crate::sys::socket::wait_readable;
 use crate::sys::status::Status;
 use crate::sys::stub;
 use crate::wire::channel::{FRAME, FRAME_SIZE, INLINE_IN, RESUME, Request};
@@ -26,6 +28,8 @@ const RDI: usize = 14;
 const ORIG_RAX: usize = 15;
 const RIP: usize = 16;
 const SYSCALL_LEN: u64 = 2;
+/// Long enough for a deputy to get into its call, or through it.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// Lets the process go on natively. All its signals are blocked until the registers are set.
 pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
@@ -137,13 +141,12 @@ impl Timed {
         }
         let request = Request { nr: self.nr, args: self.args, in_len: input.len() as u64, ..Request::default() };
         deputy.send(&request, &input)?;
-        let task = stop_in_call(pid, deputy.base)?;
-        let now = task.regs()?;
-        if now.rax as i64 == -abi::ERESTART_RESTARTBLOCK {
+        let (task, result) = stop_in_call(pid, &mut deputy)?;
+        if result == -abi::ERESTART_RESTARTBLOCK {
             regs[RAX] = abi::SYS_RESTART_SYSCALL;
         } else {
             // Its time was over before it could be stopped.
-            (regs[RAX], regs[RIP]) = (now.rax, regs[RIP] + SYSCALL_LEN);
+            (regs[RAX], regs[RIP]) = (result as u64, regs[RIP] + SYSCALL_LEN);
         }
         release(task, thread, regs, &deputy)
     }
@@ -223,19 +226,28 @@ fn set_altstack(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
     deputy.call_with(abi::SYS_SIGALTSTACK, [0; 6], 0, &bytes).map(drop)
 }
 
-/// Stops the deputy once it is in (or past) the call that it was just sent.
-fn stop_in_call(pid: i32, base: u64) -> io::Result<Stopped> {
+/// Stops the deputy in the call that it was just sent, or after it if the call has ended already; and the call's result so far.
+fn stop_in_call(pid: i32, deputy: &mut Deputy) -> io::Result<(Stopped, i64)> {
     let mut running = Running::seize(pid, 0)?;
+    let mut answered = None;
     loop {
         match running.stop()? {
             Now::Ended(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Now::Stopped(task, Status::SignalStop(signo)) => running = task.cont(signo)?,
             Now::Stopped(task, _) => {
-                if stub::is_behind_call(task.regs()?.rip, base) {
-                    return Ok(task);
+                let regs = task.regs()?;
+                if stub::is_behind_call(regs.rip, deputy.base) {
+                    return Ok((task, regs.rax as i64));
+                }
+                if let Some(value) = answered {
+                    return Ok((task, value));
                 }
                 running = task.cont(0)?;
-                std::thread::yield_now();
+                if wait_readable(&deputy.fd(), A_MOMENT)?
+                    && let Frame::Reply { value, .. } = deputy.read_frame()?
+                {
+                    answered = Some(value);
+                }
             }
         }
     }
