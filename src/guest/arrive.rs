@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use crate::guest::ctl::Ctl;
 use crate::guest::filter;
@@ -114,6 +115,8 @@ fn assemble(
         told_to_restart: false,
         big: None,
         cpu: CpuClock::new(built.pid),
+        cpu_told: 0,
+        cpu_at: Instant::now(),
         ending: None,
         meta,
     })
@@ -136,9 +139,10 @@ fn start(host: &mut Host) -> io::Result<()> {
 
 fn finish(mut host: Host) -> io::Result<Ending> {
     let ended = host.run();
-    let (pid, cpu_ns) = (host.home_pid(), host.cpu.nanoseconds());
+    let pid = host.home_pid();
+    host.report_cpu();
     if !matches!(ended, Ok(Ending::Moved)) {
-        host.tell(&FromHost::Left { pid, cpu_ns });
+        host.tell(&FromHost::Left { pid, cpu_ns: 0 });
     }
     let _ = tracee::kill(host.guest);
     ended

@@ -18,6 +18,9 @@ use crate::wire::client::Client;
 use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
 use crate::wire::ctl::{FromHost, ToHost};
 
+/// How often home is told of the CPU time used here.
+const CPU_REPORT: Duration = Duration::from_secs(1);
+
 /// A program's call that the deputy executes.
 pub struct Call {
     pub notification: Notification,
@@ -103,6 +106,9 @@ pub struct Host {
     /// A larger staging area at home: address and length.
     pub big: Option<(u64, u64)>,
     pub cpu: CpuClock,
+    /// What of it the warden has been told, and when it is told again.
+    pub cpu_told: u64,
+    pub cpu_at: Instant,
     pub ending: Option<Ending>,
 }
 
@@ -121,7 +127,8 @@ impl Host {
                 Phase::Sleeping(sleep) => Some(sleep.until.saturating_duration_since(Instant::now())),
                 _ => None,
             };
-            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).min();
+            let report = self.cpu_at.saturating_duration_since(Instant::now());
+            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).chain([report]).min();
             let fds = [
                 (self.listener.as_raw_fd(), Interest::Read),
                 (self.deputy.raw_fd(), Interest::Read),
@@ -154,7 +161,21 @@ impl Host {
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
+        if Instant::now() >= self.cpu_at {
+            self.report_cpu();
+        }
         self.check_sleep()
+    }
+
+    /// Tells home how much CPU time was used here, since it was last told.
+    pub fn report_cpu(&mut self) {
+        self.cpu_at = Instant::now() + CPU_REPORT;
+        let now = self.cpu.nanoseconds();
+        let (pid, ns) = (self.home_pid(), now - self.cpu_told.min(now));
+        if ns > 0 {
+            self.cpu_told = now;
+            self.tell(&FromHost::Cpu { pid, ns });
+        }
     }
 
     /// Tells the warden, if it is there. A new one learns what counts when it is connected.

@@ -48,9 +48,7 @@ impl Host {
         }
         match left {
             Ok(()) => {
-                let cpu_ns = self.cpu.nanoseconds();
-                let pid = self.home_pid();
-                log::info!("process {pid} left after {} ms of CPU time", cpu_ns / 1_000_000);
+                log::info!("process {} left after {} ms of CPU time", self.home_pid(), self.cpu.nanoseconds() / 1_000_000);
                 // The warden may already have closed: that it moved is known at home from the receiver too.
                 let _ = self.report(&order, Outcome::Done);
                 self.ending = Some(Ending::Moved);
