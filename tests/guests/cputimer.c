@@ -19,7 +19,8 @@ static void cpu_timer(int which, int sig) {
     while (ticks < 4)
         word = word * 3 + 1;
     double used = t_clock(CLOCK_PROCESS_CPUTIME_ID) - begin;
-    CHECK(used >= 0.06 && used < 2);
+    /* The kernel samples these timers at its ticks: on a busy machine four may be charged for much less. */
+    CHECK(used > 0.005 && used < 2);
     memset(&timer, 0, sizeof timer);
     EQ(setitimer(which, &timer, NULL), 0);
 }
