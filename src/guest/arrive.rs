@@ -117,6 +117,7 @@ fn assemble(
         cpu: CpuClock::new(built.pid),
         cpu_told: 0,
         cpu_at: Instant::now(),
+        nudge_at: None,
         ending: None,
         meta,
     })

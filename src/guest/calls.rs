@@ -229,8 +229,7 @@ impl Host {
                 if let Phase::InCall(call) = &mut self.phase {
                     call.disturbed = true;
                 }
-                let pid = self.home_pid();
-                self.tell(&crate::wire::ctl::FromHost::Interrupt { pid });
+                // The loop asks for the interruption.
                 Ok(())
             }
         }

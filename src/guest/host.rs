@@ -18,6 +18,8 @@ use crate::wire::client::Client;
 use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
 use crate::wire::ctl::{FromHost, ToHost};
 
+/// How long an interruption of a call may take before it is asked for again.
+const NUDGE: Duration = Duration::from_millis(100);
 /// How often home is told of the CPU time used here.
 const CPU_REPORT: Duration = Duration::from_secs(1);
 
@@ -109,6 +111,8 @@ pub struct Host {
     /// What of it the warden has been told, and when it is told again.
     pub cpu_told: u64,
     pub cpu_at: Instant,
+    /// When the deputy's call is to be interrupted again.
+    pub nudge_at: Option<Instant>,
     pub ending: Option<Ending>,
 }
 
@@ -127,8 +131,9 @@ impl Host {
                 Phase::Sleeping(sleep) => Some(sleep.until.saturating_duration_since(Instant::now())),
                 _ => None,
             };
+            let nudge = self.nudge_at.map(|at| at.saturating_duration_since(Instant::now()));
             let report = self.cpu_at.saturating_duration_since(Instant::now());
-            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).chain([report]).min();
+            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).chain(nudge).chain([report]).min();
             let fds = [
                 (self.listener.as_raw_fd(), Interest::Read),
                 (self.deputy.raw_fd(), Interest::Read),
@@ -161,10 +166,25 @@ impl Host {
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
+        self.nudge();
         if Instant::now() >= self.cpu_at {
             self.report_cpu();
         }
         self.check_sleep()
+    }
+
+    /// An interruption can come just before the call that it is meant for; it is asked for again until the call is answered.
+    fn nudge(&mut self) {
+        let waits = self.leaving && matches!(self.phase, Phase::InCall(_));
+        match self.nudge_at {
+            _ if !waits => self.nudge_at = None,
+            Some(at) if Instant::now() < at => {}
+            _ => {
+                self.nudge_at = Some(Instant::now() + NUDGE);
+                let pid = self.home_pid();
+                self.tell(&FromHost::Interrupt { pid });
+            }
+        }
     }
 
     /// Tells home how much CPU time was used here, since it was last told.

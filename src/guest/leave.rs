@@ -11,7 +11,7 @@ use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::Stopped;
-use crate::wire::channel::{DATA, STUB_SIZE};
+use crate::wire::channel::{COMMIT, DATA, NO_CALL, Request, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
@@ -79,6 +79,10 @@ impl Host {
         };
         let mut conn = self.client.connect_node(node)?;
         source::offer(&mut conn, &self.opening(node)?)?;
+        if node == self.meta.home.node {
+            // From now on the memory at home is written: there is no way back to the state at departure.
+            self.deputy.rpc(&Request { flags: COMMIT | NO_CALL, ..Request::default() }, &[])?;
+        }
         let meta = self.capture()?;
         source::send_image(&mut conn, self.guest, &meta)?;
         self.give(&mut conn, node)
