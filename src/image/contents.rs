@@ -9,13 +9,7 @@ use crate::image::{Kind, layout};
 use crate::sys::mem;
 
 const SYS_RECVMSG: u64 = 47;
-const SYS_MADVISE: u64 = 28;
 const MSG_WAITALL: u64 = 0x100;
-const MADV_HUGEPAGE: u64 = 14;
-/// A large page.
-const LARGE: u64 = 2 << 20;
-/// Large pages are asked for in steps of this size.
-const AHEAD: u64 = 4 * LARGE;
 
 impl GuestBuilder {
     /// Contents from a connection that is not the one given to `create`, or the memory of a file.
@@ -90,34 +84,15 @@ impl GuestBuilder {
         let area: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         debug_assert!(area.len() as u64 <= DATA_LEN);
         mem::write_all(self.empty.pid, base, &area)?;
-        let mut calls: Vec<Call> = self.large_pages(pieces).into_iter().collect();
         let args = [conn, base, MSG_WAITALL, 0, 0, 0];
-        calls.push(Call::must("receive contents", SYS_RECVMSG, args));
+        // Large pages would make this faster, but to ask for them on a part of an area divides it, and the program's `mremap` then
+        // fails.
+        let calls = [Call::must("receive contents", SYS_RECVMSG, args)];
         let stub = self.stub;
         match run_list(self.injector()?, stub, &calls)?.pop() {
             Some(got) if got > 0 => Ok(got as usize),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
-    }
-
-    /// Where a batch is one piece without gaps, its surroundings get large pages: memory is then filled in far fewer steps.
-    fn large_pages(&mut self, pieces: &[Piece]) -> Option<Call> {
-        let [piece] = pieces else { return None };
-        if (piece.len as usize) < pages::BATCH_BYTES || piece.zero {
-            return None;
-        }
-        let place = layout::holding(&self.places, piece.addr, u64::from(piece.len))?;
-        let start = piece.addr.max(self.large).next_multiple_of(LARGE);
-        // What is advised ahead is little, should the rest turn out to have gaps.
-        let end = (start + AHEAD).min(place.end / LARGE * LARGE);
-        if start >= end || piece.addr + u64::from(piece.len) <= self.large {
-            return None;
-        }
-        self.large = end;
-        Some(Call::may(
-            SYS_MADVISE,
-            [start, end - start, MADV_HUGEPAGE, 0, 0, 0],
-        ))
     }
 
     /// Gives on what has not been received inside: pieces of zeros are skipped, since all memory is fresh.

@@ -88,8 +88,6 @@ pub struct GuestBuilder {
     pub(super) copy: Option<(u64, Vec<u8>)>,
     pub(super) forced: ProcMem,
     pub(super) conn: Option<i32>,
-    /// Up to where memory was made of large pages, because it is filled without gaps.
-    pub(super) large: u64,
     thread: Thread,
     actions: Vec<[u64; 4]>,
     mm: MmLayout,
@@ -121,7 +119,6 @@ impl GuestBuilder {
             },
             empty,
             conn: conn.map(|fd| fd.as_raw_fd()),
-            large: 0,
             thread: thread.clone(),
             actions: meta.actions.clone(),
             mm: meta.mm,

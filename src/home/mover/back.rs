@@ -181,9 +181,10 @@ fn force(pid: i32, addr: u64, data: &[u8]) -> io::Result<()> {
     }
 }
 
+/// As the program would have mapped it, so that it becomes one with what lies beside it.
 fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
     let grows = if area.kind == Kind::Stack { abi::MAP_GROWSDOWN } else { 0 };
-    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED | abi::MAP_NORESERVE | grows;
+    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED | grows;
     let len = area.end - area.start;
     deputy.call(abi::SYS_MMAP, [area.start, len, u64::from(area.prot), flags, u64::MAX, 0]).map(drop)
 }
