@@ -64,7 +64,7 @@ fn warden(args: &[OsString]) -> io::Result<i32> {
     if unix::fork()? != Fork::Child {
         return Ok(0);
     }
-    warden::run(job(args)?, UnixStream::from(unix::inherited_fd(3)?)).map(|()| 0)
+    warden::run(&job(args)?, UnixStream::from(unix::inherited_fd(3)?)).map(|()| 0)
 }
 
 /// Descriptor 3: the warden; 4: the connection on which the process comes home, for that job.

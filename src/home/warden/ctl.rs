@@ -53,6 +53,8 @@ impl Warden {
     fn host_says(&mut self, id: u64, message: FromHost) {
         match message {
             FromHost::Running { pid, node, nmigs } => {
+                // A warden that took over learns of away processes by this.
+                self.know(pid);
                 let Some(proc) = self.procs.get_mut(&pid) else { return };
                 proc.place = Place::Away(node);
                 proc.settings.nmigs = nmigs;

@@ -1,10 +1,11 @@
 //! The warden of one mosrun tree: serves its listener, knows its processes, has them moved.
 
 pub mod ctl;
+pub mod guard;
 pub mod interrupt;
 pub mod list;
 pub mod movers;
 pub mod notify;
 pub mod state;
 
-pub use state::run;
+pub use guard::run;

@@ -12,10 +12,9 @@ use crate::home::interface::Settings;
 use crate::home::launch::{Hello, Ready, WardenJob};
 use crate::sys::poll::{self, Interest};
 use crate::sys::seccomp::{Listener, Notification};
-use crate::sys::socket;
 use crate::wire::client::Client;
 use crate::wire::control::{Place, Target, ToMosd};
-use crate::wire::frame::{FrameBuffer, read_frame, write_frame};
+use crate::wire::frame::{FrameBuffer, write_frame};
 
 /// How often away processes are looked at (stopped? continued?).
 const WATCH: Duration = Duration::from_millis(200);
@@ -95,21 +94,19 @@ pub struct Warden {
     pub root: i32,
 }
 
-/// The entry of `mos-warden`: `launch` is the connection to mosrun.
-pub fn run(job: WardenJob, mut launch: UnixStream) -> io::Result<()> {
-    let hello: Hello = read_frame(&mut launch, 1 << 16)?;
-    let mut byte = [0];
-    let (_, fd) = socket::recv_with_fd(&launch, &mut byte)?;
-    let listener = fd.ok_or_else(|| io::Error::other("mosrun sent no listener"))?;
-    match Warden::new(job, &hello, listener) {
+/// Serves the tree of `job` from a listener that was handed over. `launch` is the connection to mosrun, when it still waits.
+pub fn serve(job: &WardenJob, hello: &Hello, listener: OwnedFd, launch: Option<UnixStream>) -> io::Result<()> {
+    let made = Warden::new(job, hello, listener);
+    let Some(mut launch) = launch else { return made?.serve() };
+    match made {
         Ok(mut warden) => {
             write_frame(&mut launch, &Ready::Yes)?;
             warden.launch = Some(launch);
             warden.serve()
         }
         Err(error) => {
-            write_frame(&mut launch, &Ready::No(error.to_string()))?;
-            Err(error)
+            // mosrun says why; there is nothing to guard.
+            write_frame(&mut launch, &Ready::No(error.to_string()))
         }
     }
 }
@@ -123,7 +120,7 @@ enum Source {
 }
 
 impl Warden {
-    fn new(job: WardenJob, hello: &Hello, listener: OwnedFd) -> io::Result<Warden> {
+    fn new(job: &WardenJob, hello: &Hello, listener: OwnedFd) -> io::Result<Warden> {
         let mut client = Client::connect(&Paths::from_env())?;
         let welcome = client.register(&ToMosd::Warden { tree: job.tree, log: false })?;
         client.set_nonblocking(true)?;
