@@ -1,214 +1,227 @@
-//! `mos playground` from outside: what it gives to the command, and that nothing stays behind.
+//! The embedded cluster: exit status, nothing left behind, several at once, ended from outside, for any user.
+
+#[path = "support/guests.rs"]
+#[allow(dead_code, reason = "each test uses a part of the support")]
+mod guests;
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mos::sys::unix::{self, SIGINT, SIGKILL, SIGTERM};
+use guests::{Scratch, signal};
 
-fn playground(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mos"));
-    command.arg("playground").args(args).stdin(Stdio::null());
+const MOS: &str = env!("CARGO_BIN_EXE_mos");
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A playground whose temporary directory is ours, so that what it leaves can be seen.
+fn playground(temp: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(MOS);
+    command.arg("playground").args(args).env("TMPDIR", temp);
     command
 }
 
-fn run(args: &[&str]) -> Output {
-    playground(args).output().unwrap()
+/// Processes that have this text in their environment: all that a playground with this temporary directory has started.
+fn processes_of(temp: &Path) -> Vec<PathBuf> {
+    let mark = format!("TMPDIR={}", temp.display());
+    let dirs = std::fs::read_dir("/proc").unwrap();
+    dirs.flatten()
+        .map(|entry| entry.path())
+        .filter(|dir| {
+            let environment = std::fs::read(dir.join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes())
+        })
+        .collect()
 }
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "waited too long for: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
-/// A playground that runs, its directory, and the pids of its mosds.
-struct Running {
-    child: Child,
-    dir: PathBuf,
-    mosds: Vec<i32>,
+/// No process of it and no file is there any more.
+fn nothing_left(temp: &Path) {
+    wait_until("all processes to be gone", || processes_of(temp).is_empty());
+    wait_until("all files to be gone", || {
+        std::fs::read_dir(temp).unwrap().next().is_none()
+    });
 }
 
-impl Running {
-    /// Runs a script in which `$D` is told and that then lasts.
-    fn start(args: &[&str]) -> Running {
-        let script = "echo $MOS_PLAYGROUND; cat $MOS_PLAYGROUND/node-*/etc/mosix/var/mosd.pid; echo end; exec sleep 1000";
-        let args: Vec<&str> = args
-            .iter()
-            .copied()
-            .chain(["--", "sh", "-c", script])
-            .collect();
-        let mut child = playground(&args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap())
-            .lines()
-            .map(Result::unwrap);
-        let dir = PathBuf::from(lines.next().unwrap());
-        let mosds = lines
-            .take_while(|line| line != "end")
-            .map(|line| line.trim().parse().unwrap())
-            .collect();
-        Running { child, dir, mosds }
+#[test]
+fn exit_status_is_that_of_the_command() {
+    let temp = Scratch::new("status");
+    for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 128 + 15)] {
+        let out = guests::run(
+            playground(temp.path(), &["-n", "2", "--", "sh", "-c", script]),
+            LIMIT,
+        );
+        assert_eq!(out.status.code(), Some(expected), "{script}");
+        nothing_left(temp.path());
     }
+    let out = guests::run(
+        playground(temp.path(), &["--", "no-such-command-here"]),
+        LIMIT,
+    );
+    assert_eq!(out.status.code(), Some(127));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("no-such-command-here"));
+    nothing_left(temp.path());
+}
 
-    fn alive(&self) -> bool {
-        self.mosds.iter().any(|pid| unix::kill(*pid, 0).is_ok())
-    }
+#[test]
+fn the_command_gets_input_and_gives_output() {
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "printf 'one\\ntwo\\n' | {MOS} playground -n 1 -- mosrun sort -r"
+        ))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "two\none\n");
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+}
 
-    /// Waits until nothing is left.
-    fn gone(mut self) -> i32 {
-        let status = self.child.wait().unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while self.alive() || self.dir.exists() {
-            assert!(
-                Instant::now() < until,
-                "something stayed behind: {:?} {}",
-                self.mosds,
-                self.dir.display()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap())
-    }
+/// Starts one whose command tells that it runs, and goes on until it is ended.
+fn start(temp: &Path, script: &str) -> (Child, String) {
+    let script = format!("{script}; while :; do sleep 0.1; done");
+    let mut child = playground(temp, &["-n", "2", "--", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, line)
+}
 
-    /// The process that runs the cluster, below the one that was started.
-    fn inner(&self) -> i32 {
-        let pid = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.split_whitespace().next().unwrap().parse().unwrap()
+#[test]
+fn two_at_once_have_clusters_of_their_own() {
+    let temps = [Scratch::new("one"), Scratch::new("two")];
+    let who = "mosrun sleep 1000 & mosctl whois";
+    let mut running = temps.each_ref().map(|temp| start(temp.path(), who));
+    assert_ne!(running[0].1, running[1].1, "both have the same addresses");
+    for ((child, _), temp) in running.iter_mut().zip(&temps) {
+        signal(&child.id().to_string(), "TERM");
+        child.wait().unwrap();
+        nothing_left(temp.path());
     }
 }
 
 #[test]
-fn the_command_has_a_cluster_and_its_status_is_ours() {
-    let output = run(&[
-        "-n",
-        "4",
-        "--",
-        "sh",
-        "-c",
-        "mosctl localstatus; at 3 mosctl status; exit 7",
-    ]);
-    assert_eq!(output.status.code(), Some(7));
+fn whatever_ends_it_nothing_is_left() {
+    for name in ["INT", "TERM", "HUP", "KILL"] {
+        let temp = Scratch::new("ended");
+        let (mut child, _) = start(
+            temp.path(),
+            "mosrun -2 sleep 1000 & setsid sleep 1000 & echo ready",
+        );
+        // Keys of the terminal go to the whole group, and are the command's to answer.
+        let group = if name == "INT" { "-" } else { "" };
+        signal(&format!("{group}{}", child.id()), name);
+        let mut status = None;
+        wait_until(&format!("the end by {name}"), || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(!status.unwrap().success(), "ended by {name}");
+        nothing_left(temp.path());
+    }
+}
+
+#[test]
+fn kept_files_are_named_and_are_there() {
+    let temp = Scratch::new("kept");
+    let dir = temp.path().join("files");
+    let words = ["--keep", "--dir", dir.to_str().unwrap(), "--", "true"];
+    let out = guests::run(playground(temp.path(), &words), LIMIT);
+    assert!(out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains(dir.to_str().unwrap()));
+    assert!(dir.join("node-1/etc/mosix/mosix.map").exists());
+    wait_until("all processes to be gone", || {
+        processes_of(temp.path()).is_empty()
+    });
+}
+
+#[test]
+fn commands_run_at_the_other_nodes() {
+    let temp = Scratch::new("at");
+    let script = "for k in 1 2 3; do mos at $k mosctl whois; done; mos at 4 true; echo $?";
+    let out = guests::run(playground(temp.path(), &["--", "sh", "-c", script]), LIMIT);
+    let text = String::from_utf8_lossy(&out.stdout).to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    for (line, number) in lines.iter().zip(1..=3) {
+        assert!(line.starts_with(&format!("node {number} = 127.")), "{text}");
+    }
+    assert_eq!(lines[3], "1");
+}
+
+#[test]
+fn a_process_goes_by_order_and_comes_home() {
+    let temp = Scratch::new("order");
+    let script = "mosrun sh -c 'while :; do :; done' & p=$!
+        mosmigrate --wait $p 2 && mosps -n | grep -q \" 2 .* 1 \" && mos at 2 mosps -V | grep -q \"$p\" &&
+        mosmigrate --wait $p 3 && mosmigrate --wait $p home && mosps | grep -q \"$p .* here\"
+        echo moved $?; kill $p; wait $p; echo ended $?";
+    let out = guests::run(playground(temp.path(), &["--", "sh", "-c", script]), LIMIT);
+    let text = String::from_utf8_lossy(&out.stdout);
     assert!(
-        text(&output).contains("4 of 4 nodes respond"),
-        "{}",
-        text(&output)
+        text.contains("moved 0\n") && text.contains("ended 143\n"),
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
     );
-    assert!(text(&output).contains("(node 3)"));
+    nothing_left(temp.path());
+}
+
+#[test]
+fn an_ordinary_user_can_have_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = Scratch::new("user");
+    // The build directory may be out of an ordinary user's reach.
+    let copy = temp.path().join("mos");
+    std::fs::copy(MOS, &copy).unwrap();
+    let tmp = temp.path().join("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let nobody = [
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "--",
+    ];
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(&copy);
+    command.args(["playground", "--shake", "50", "--", "mosrun", "sh", "-c"]);
+    command.arg("id -u; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo $i");
+    command.env("TMPDIR", &tmp).current_dir(&tmp);
+    if !is_root() {
+        return; // All the other tests have tried it already.
+    }
+    let out = guests::run(command, LIMIT);
+    let text = String::from_utf8_lossy(&out.stdout);
     assert_eq!(
-        run(&["--", "sh", "-c", "kill -9 $$"]).status.code(),
-        Some(137)
+        text,
+        "65534\n300000\n",
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
     );
-    assert_eq!(run(&["--", "/no/such/program"]).status.code(), Some(127));
-    assert_eq!(run(&["-n", "0", "--", "true"]).status.code(), Some(2));
+    nothing_left(&tmp);
 }
 
-#[test]
-fn the_command_gets_the_signal_mask_that_we_got() {
-    let mask = |text: &str| {
-        text.lines()
-            .find(|line| line.starts_with("SigBlk"))
-            .map(str::to_string)
-    };
-    let ours = mask(&std::fs::read_to_string("/proc/thread-self/status").unwrap());
-    let theirs = mask(&text(&run(&["--", "cat", "/proc/self/status"])));
-    assert_eq!(ours, theirs);
-}
-
-#[test]
-fn whoever_is_killed_nothing_stays() {
-    let running = Running::start(&["--shake", "50"]);
-    assert!(running.alive());
-    unix::kill(running.child.id() as i32, SIGTERM).unwrap();
-    assert_eq!(running.gone(), 128 + SIGTERM);
-
-    let running = Running::start(&[]);
-    unix::kill(running.child.id() as i32, SIGKILL).unwrap();
-    assert_eq!(running.gone(), 128 + SIGKILL);
-
-    let running = Running::start(&[]);
-    unix::kill(running.inner(), SIGKILL).unwrap();
-    assert_eq!(running.gone(), 128 + SIGKILL);
-}
-
-#[test]
-fn keys_are_for_the_command() {
-    let running = Running::start(&[]);
-    unix::kill(running.child.id() as i32, SIGINT).unwrap();
-    unix::kill(running.inner(), SIGINT).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(running.alive());
-    unix::kill(running.inner(), SIGTERM).unwrap();
-    running.gone();
-}
-
-#[test]
-fn background_processes_of_the_command_end_with_it() {
-    let output = run(&[
-        "--",
-        "sh",
-        "-c",
-        "setsid sleep 1000 >/dev/null 2>&1 & echo $!",
-    ]);
-    let pid: i32 = text(&output).trim().parse().unwrap();
-    assert!(unix::kill(pid, 0).is_err());
-}
-
-#[test]
-fn playgrounds_do_not_disturb_each_other() {
-    let script = "sleep 0.3; mosctl localstatus | grep respond; cat $MOSIX_ROOT/etc/mosix/mosip";
-    let many: Vec<Child> = (0..4)
-        .map(|_| {
-            playground(&["-n", "2", "--", "sh", "-c", script])
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    let mut addresses: Vec<String> = many
-        .into_iter()
-        .map(|child| {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success());
-            assert!(
-                text(&output).contains("2 of 2 nodes respond"),
-                "{}",
-                text(&output)
-            );
-            text(&output).lines().last().unwrap().to_string()
-        })
-        .collect();
-    addresses.sort();
-    addresses.dedup();
-    assert_eq!(addresses.len(), 4);
-}
-
-#[test]
-fn files_are_kept_only_when_asked() {
-    let dir = std::env::temp_dir().join(format!("mos-test-keep-{:x}", unix::random_u64()));
-    let name = dir.to_str().unwrap();
-    assert!(run(&["--dir", name, "--", "true"]).status.success());
-    assert!(!dir.exists());
-    assert!(
-        run(&["--dir", name, "--keep", "--", "true"])
-            .status
-            .success()
-    );
-    assert!(dir.join("node-3/etc/mosix/mosix.map").exists());
-    let again = run(&["--dir", name, "--", "true"]);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
-    std::fs::remove_dir_all(&dir).unwrap();
-}
-
-#[test]
-fn a_mosd_that_was_killed_is_started_again_by_hand() {
-    let script = "kill -9 $(cat $MOS_PLAYGROUND/node-2/etc/mosix/var/mosd.pid); sleep 0.2; at 2 mosctl status || echo none; \
-                  at 2 mosd && at 2 mosctl status";
-    let output = run(&["--shake", "20", "--", "sh", "-c", script]);
-    assert!(output.status.success());
-    assert_eq!(text(&output).lines().next(), Some("none"));
-    assert!(text(&output).contains("Running"));
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.contains("\nUid:\t0\t")
 }

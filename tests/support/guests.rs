@@ -173,17 +173,16 @@ fn wait(mut child: Child, limit: Duration) -> (ExitStatus, bool) {
             let _ = child.kill();
         } else if begin.elapsed() > limit && !asked {
             asked = true;
-            signal(child.id(), "TERM");
+            signal(&child.id().to_string(), "TERM");
         }
         std::thread::sleep(Duration::from_millis(3));
     }
 }
 
-/// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
+/// Sends a signal by name, to a process, or to a group with a minus sign before its number.
+pub fn signal(pid: &str, name: &str) {
     let _ = Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(pid.to_string())
+        .args([&format!("-{name}"), "--", pid])
         .stderr(Stdio::null())
         .status();
 }
