@@ -42,9 +42,28 @@ fn every_guest_is_right_natively() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Guests that find something under shake that is known and not put right yet: name, and what. They are run, and it is told when
-/// one is right after all.
-const KNOWN: &[(&str, &str)] = &[];
+/// Guests that find a fault under shake that is not put right yet, and which. They are run and reported all the same; an entry
+/// goes with its fault, and this list is to be empty.
+const KNOWN: &[(&str, &str)] = &[
+    ("bigio", "one pread of 64 MiB fails with EEXIST"),
+    ("clock", "CLOCK_PROCESS_CPUTIME_ID goes back at a move"),
+    (
+        "copy",
+        "vmsplice of 9000 bytes into an empty pipe takes 4096",
+    ),
+    ("faults", "no SIGBUS beyond the end of a mapped file"),
+    (
+        "mapfile",
+        "a shared view of a file does not follow writes to it",
+    ),
+    ("poll", "epoll_wait is interrupted by a move"),
+    ("procself", "maps does not show what changed away"),
+    (
+        "ptimer",
+        "overruns of a timer are not counted; once it hung",
+    ),
+    ("rusage", "CPU time goes back at a move"),
+];
 
 /// How often processes are moved, in milliseconds; MOS_SHAKE sets others.
 fn shakes() -> Vec<String> {

@@ -171,6 +171,7 @@ fn commands_run_at_the_other_nodes() {
 fn a_process_goes_by_order_and_comes_home() {
     let temp = Scratch::new("order");
     let script = "mosrun sh -c 'while :; do :; done' & p=$!
+        until mosps | grep -q \"$p \"; do sleep 0.01; done
         mosmigrate --wait $p 2 && mosps -n | grep -q \" 2 .* 1 \" && mos at 2 mosps -V | grep -q \"$p\" &&
         mosmigrate --wait $p 3 && mosmigrate --wait $p home && mosps | grep -q \"$p .* here\"
         echo moved $?; kill $p; wait $p; echo ended $?";

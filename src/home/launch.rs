@@ -11,7 +11,7 @@ use crate::config::Paths;
 use crate::home::filter;
 use crate::home::interface::Settings;
 use crate::sys::launch::{self as start, interface_open};
-use crate::sys::{procfs, seccomp, socket, unix};
+use crate::sys::{process, procfs, seccomp, socket, unix};
 use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, ToMosd};
 use crate::wire::frame::{read_frame, write_frame};
@@ -153,7 +153,15 @@ fn outside(options: &Options) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let text = ron::to_string(&job).map_err(io::Error::other)?;
     start::daemon("mos-warden", &[&text], theirs.into())?;
-    let listener = seccomp::install(&seccomp::program(&filter::rules(), seccomp::Verdict::Allow, seccomp::Verdict::Allow))?;
+    let rules = seccomp::program(&filter::rules(), seccomp::Verdict::Allow, seccomp::Verdict::Allow);
+    let listener = match seccomp::install(&rules) {
+        // An ordinary user may have filters only where set-user-ID programs gain nothing.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            process::set_no_new_privs()?;
+            seccomp::install(&rules)?
+        }
+        other => other?,
+    };
     let filters = procfs::status(job.pid)?.filters;
     write_frame(&mut ours, &Hello { filters })?;
     socket::send_with_fd(&ours, b"L", Some(std::os::fd::AsFd::as_fd(&listener)))?;
