@@ -5,6 +5,7 @@
 mod guests;
 
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use guests::Guest;
@@ -26,8 +27,16 @@ fn text(output: &Output) -> String {
     )
 }
 
+/// One test at a time: guests measure time, and two at once are as many as a small machine can take.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn every_guest_is_right_natively() {
+    let _turn = turn();
     let mut wrong = Vec::new();
     for guest in guests::all() {
         let output = natively(guest);
@@ -52,6 +61,7 @@ const KNOWN: &[(&str, &str)] = &[
         "vmsplice of 9000 bytes into an empty pipe takes 4096",
     ),
     ("faults", "no SIGBUS beyond the end of a mapped file"),
+    ("limits", "RLIMIT_AS is not in force away"),
     (
         "mapfile",
         "a shared view of a file does not follow writes to it",
@@ -61,6 +71,10 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "ptimer",
         "overruns of a timer are not counted; once it hung",
+    ),
+    (
+        "sigrestart",
+        "nanosleep is interrupted by a move, with no signal",
     ),
     ("rusage", "CPU time goes back at a move"),
 ];
@@ -97,8 +111,9 @@ fn difference(native: &Output, other: &Output) -> Option<String> {
 
 /// Runs all guests in this way, two at a time, and collects what differs from the native run.
 fn compare_all(ms: Option<&str>) {
+    let _turn = turn();
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let wrong = std::sync::Mutex::new(Vec::new());
+    let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -108,7 +123,7 @@ fn compare_all(ms: Option<&str>) {
                         break;
                     };
                     let differs = difference(&natively(guest), &moved(guest, ms));
-                    let known = KNOWN.iter().find(|(name, _)| {
+                    let known = KNOWN.iter().filter(|_| ms.is_some()).find(|(name, _)| {
                         guest
                             .name
                             .strip_prefix(name)
