@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use crate::image::capture::Calls;
 use crate::guest::host::{Ending, Host, Order};
-use crate::guest::stop::alive;
+use crate::guest::stop::{alive, number_of};
 use crate::image::{Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
 use crate::sys::inject::Injector;
+use crate::sys::process::tgkill;
 use crate::sys::ptrace::Stopped;
 use crate::wire::channel::{COMMIT, DATA, NO_CALL, Request, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
@@ -69,6 +70,10 @@ impl Host {
         self.home_mask = self.mask;
         self.report(order, Outcome::Stayed(why.0))?;
         self.take_queued_signals()?;
+        // Some were only taken down for the image; those that the guest has already are not made two by this.
+        for info in &self.pending {
+            alive(tgkill(self.guest, self.guest, number_of(&info[..])))?;
+        }
         if self.halted { Ok(()) } else { self.go_on(0) }
     }
 

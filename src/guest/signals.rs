@@ -94,8 +94,18 @@ impl Host {
         }
         alive(tracee::set_sigmask(self.guest, temporary))?;
         self.mask = temporary;
-        alive(tracee::cont(self.guest, 0))?;
-        let Status::SignalStop(signo) = tracee::wait(self.guest)? else { return self.tracee_events() };
+        let signo = loop {
+            alive(tracee::cont(self.guest, 0))?;
+            match tracee::wait(self.guest)? {
+                Status::SignalStop(signo) => break signo,
+                Status::Exited(_) | Status::Signaled(..) => {
+                    self.ending = Some(crate::guest::host::Ending::GuestDied);
+                    return Ok(());
+                }
+                // A second interruption that was asked for meanwhile.
+                _ => {}
+            }
+        };
         if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
             let info = self.pending.remove(at).expect("just found");
             alive(tracee::set_siginfo(self.guest, &info))?;
