@@ -104,6 +104,17 @@ impl Running {
         self.interrupt()?;
         self.wait()
     }
+
+    /// As [`Running::stop`], but signals that come first are delivered as they would have been. `None`: it has ended.
+    pub fn stop_past_signals(mut self) -> io::Result<Option<Stopped>> {
+        loop {
+            match self.stop()? {
+                Now::Ended(_) => return Ok(None),
+                Now::Stopped(task, Status::SignalStop(signo)) => self = task.cont(signo)?,
+                Now::Stopped(task, _) => return Ok(Some(task)),
+            }
+        }
+    }
 }
 
 impl Stopped {

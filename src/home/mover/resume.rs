@@ -155,14 +155,8 @@ impl Timed {
 /// The restart block of the home process still holds the call: `restart_syscall` goes on with it. (`rt_sigreturn` would clear it.)
 fn continue_native(pid: i32, thread: &Thread, mut regs: [u64; 27], mut deputy: Deputy) -> io::Result<()> {
     set_altstack(thread, &mut deputy)?;
-    let mut running = Running::seize(pid, 0)?;
-    let task = loop {
-        match running.stop()? {
-            Now::Ended(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Now::Stopped(task, Status::SignalStop(signo)) => running = task.cont(signo)?,
-            Now::Stopped(task, _) => break task,
-        }
-    };
+    let stopped = Running::seize(pid, 0)?.stop_past_signals()?;
+    let task = stopped.ok_or(io::ErrorKind::UnexpectedEof)?;
     regs[RAX] = abi::SYS_RESTART_SYSCALL;
     release(task, thread, regs, &deputy)
 }

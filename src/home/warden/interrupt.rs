@@ -2,8 +2,7 @@
 
 use std::io;
 
-use crate::sys::ptrace::{Now, Running};
-use crate::sys::status::Status;
+use crate::sys::ptrace::Running;
 use crate::sys::stub;
 use crate::wire::channel::STUB_SIZE;
 
@@ -21,24 +20,12 @@ pub fn interrupt(pid: i32) {
 }
 
 fn try_interrupt(pid: i32) -> io::Result<()> {
-    let mut now = Running::seize(pid, 0)?.stop()?;
-    loop {
-        match now {
-            Now::Ended(_) => return Ok(()),
-            Now::Stopped(task, Status::SignalStop(signo)) => {
-                let running = task.cont(signo)?;
-                now = running.stop()?;
-            }
-            Now::Stopped(task, _) => {
-                let mut regs = task.regs()?;
-                let base = regs.rip & !(STUB_SIZE - 1);
-                let changed = stub::after_interrupt(regs.rip, regs.rax, regs.orig_rax, base);
-                if let Some((rax, orig_rax)) = changed {
-                    (regs.rax, regs.orig_rax) = (rax, orig_rax);
-                    task.set_regs(&regs)?;
-                }
-                return task.detach(0);
-            }
-        }
+    let Some(task) = Running::seize(pid, 0)?.stop_past_signals()? else { return Ok(()) };
+    let mut regs = task.regs()?;
+    let base = regs.rip & !(STUB_SIZE - 1);
+    if let Some((rax, orig_rax)) = stub::after_interrupt(regs.rip, regs.rax, regs.orig_rax, base) {
+        (regs.rax, regs.orig_rax) = (rax, orig_rax);
+        task.set_regs(&regs)?;
     }
+    task.detach(0)
 }
