@@ -33,10 +33,20 @@ pub fn run(name: &str, args: &[OsString]) -> Option<i32> {
 
 /// `MOS_LOG_FILE=FILE` makes these processes, which have no terminal, write what they do to a file (with `RUST_LOG` as its filter).
 fn log_to_file() {
-    let Some(path) = std::env::var_os("MOS_LOG_FILE") else { return };
-    let Ok(file) = std::fs::OpenOptions::new().append(true).create(true).open(path) else { return };
+    let Some(path) = std::env::var_os("MOS_LOG_FILE") else {
+        return;
+    };
+    let Ok(file) = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+    else {
+        return;
+    };
     let filter = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(filter).target(env_logger::Target::Pipe(Box::new(file))).init();
+    env_logger::Builder::from_env(filter)
+        .target(env_logger::Target::Pipe(Box::new(file)))
+        .init();
 }
 
 fn client() -> io::Result<Client> {
@@ -55,7 +65,9 @@ fn host(_: &[OsString]) -> io::Result<i32> {
 }
 
 fn job<T: serde::de::DeserializeOwned>(args: &[OsString]) -> io::Result<T> {
-    let text = args.first().ok_or_else(|| io::Error::other("no job was given"))?;
+    let text = args
+        .first()
+        .ok_or_else(|| io::Error::other("no job was given"))?;
     ron::from_str(&text.to_string_lossy()).map_err(io::Error::other)
 }
 
@@ -74,5 +86,10 @@ fn mover(args: &[OsString]) -> io::Result<i32> {
         mover::Job::Back { .. } => Some(TcpStream::from(unix::inherited_fd(4)?)),
         mover::Job::Out(_) => None,
     };
-    Ok(mover::run(job, UnixStream::from(unix::inherited_fd(3)?), connection, client()?))
+    Ok(mover::run(
+        job,
+        UnixStream::from(unix::inherited_fd(3)?),
+        connection,
+        client()?,
+    ))
 }

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use clap::Command;
 
 pub fn command() -> Command {
-    Command::new("syscalls").about("lists every system call and where it is done for a process that is away")
+    Command::new("syscalls")
+        .about("lists every system call and where it is done for a process that is away")
 }
 
 pub fn run(args: &[OsString]) -> i32 {

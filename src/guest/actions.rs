@@ -16,7 +16,9 @@ const SIG_SETMASK: u64 = 2;
 impl Host {
     pub fn rt_sigaction(&mut self, notification: &Notification) -> io::Result<()> {
         let [signo, new, _, size, ..] = notification.args;
-        let settable = (1..=64).contains(&signo) && signo as i32 != abi::SIGKILL && signo as i32 != abi::SIGSTOP;
+        let settable = (1..=64).contains(&signo)
+            && signo as i32 != abi::SIGKILL
+            && signo as i32 != abi::SIGSTOP;
         if new == 0 || size != 8 || !settable {
             // Reading, or an error: the guest's kernel knows all that is needed.
             return self.let_through(notification);
@@ -25,7 +27,8 @@ impl Host {
         if mem::read_exact(self.guest, new, &mut bytes).is_err() {
             return self.complete(notification, -i64::from(EFAULT));
         }
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let word =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let action = [word(0), word(8), word(16), word(24)];
         self.mirror_action(signo as i32, action)?;
         self.actions[signo as usize - 1] = action;

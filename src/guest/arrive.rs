@@ -10,14 +10,14 @@ use crate::guest::ctl::Ctl;
 use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Phase};
 use crate::guest::maps::FileMaps;
-use crate::image::restore::{Built, GuestBuilder};
 use crate::image::Meta;
+use crate::image::restore::{Built, GuestBuilder};
 use crate::migrate::source::FRAME_LIMIT;
+use crate::migrate::tracee;
 use crate::migrate::{fault, target};
+use crate::sys::cpu;
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
-use crate::migrate::tracee;
-use crate::sys::cpu;
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
@@ -38,11 +38,21 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
     let (meta, built) = match built {
         Ok(both) => both,
         Err(error) => {
-            write_frame(&mut conn, &BuiltWord::Failed(format!("the process could not be built there: {error}")))?;
+            write_frame(
+                &mut conn,
+                &BuiltWord::Failed(format!("the process could not be built there: {error}")),
+            )?;
             return Err(error);
         }
     };
-    let mut host = assemble(&mut conn, client, (welcome.address, welcome.port), meta, built, children)?;
+    let mut host = assemble(
+        &mut conn,
+        client,
+        (welcome.address, welcome.port),
+        meta,
+        built,
+        children,
+    )?;
     if let Err(error) = start(&mut host) {
         write_frame(&mut conn, &Started::No(error.to_string()))?;
         return Err(error);
@@ -57,7 +67,9 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
 fn unfit(offer: &Offer) -> Option<String> {
     let lacking = offer.xfeatures & !cpu::xfeatures();
     if lacking != 0 {
-        return Some(format!("this processor lacks register states that the process may use (XCR0 {lacking:#x})"));
+        return Some(format!(
+            "this processor lacks register states that the process may use (XCR0 {lacking:#x})"
+        ));
     }
     None
 }
@@ -66,7 +78,10 @@ fn build(conn: &mut TcpStream) -> io::Result<(Meta, Built)> {
     let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
     fault::point("target.meta")?;
     if meta.threads.len() != 1 || meta.actions.len() != 64 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the image is not complete"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the image is not complete",
+        ));
     }
     fault::point("target.build")?;
     let mut builder = GuestBuilder::create(&meta, Some(conn.as_fd()))?;
@@ -127,7 +142,10 @@ fn start(host: &mut Host) -> io::Result<()> {
     fault::point("target.start")?;
     host.sync_mask()?;
     for info in std::mem::take(&mut host.meta.threads[0].pending) {
-        let info = Box::new(info.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?);
+        let info = Box::new(
+            info.try_into()
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
+        );
         host.signal_from_home(info)?;
     }
     host.take_queued_signals()?;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::guest::host::{Call, Host, Order, Phase};
 use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
-use crate::sys::{mem, tracked};
 use crate::sys::seccomp::Notification;
+use crate::sys::{mem, tracked};
 use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan};
 use crate::wire::control::Target;
 
@@ -39,7 +39,9 @@ impl Host {
     }
 
     pub fn notified(&mut self) -> io::Result<()> {
-        let Some(notification) = self.listener.recv()? else { return Ok(()) };
+        let Some(notification) = self.listener.recv()? else {
+            return Ok(());
+        };
         if self.leaving {
             // It was to stop, and made a call first: it is made again where it arrives.
             return self.complete(&notification, -ERESTARTNOINTR);
@@ -49,7 +51,12 @@ impl Host {
 
     /// Where marshalling may put things at home.
     pub fn home_view(&self) -> Home {
-        Home { stub: self.meta.stub, big: self.big, channel_fd: self.meta.channel_fd, pid: self.home_pid() }
+        Home {
+            stub: self.meta.stub,
+            big: self.big,
+            channel_fd: self.meta.channel_fd,
+            pid: self.home_pid(),
+        }
     }
 
     fn serve_call(&mut self, notification: Notification) -> io::Result<()> {
@@ -58,24 +65,50 @@ impl Host {
             abi::SYS_RT_SIGRETURN => return self.sigreturned(&notification),
             abi::SYS_MUNMAP | abi::SYS_MREMAP => {
                 let [start, len, ..] = notification.args;
-                self.files.cut(start, start.saturating_add(len.saturating_add(4095) & !4095));
+                self.files.cut(
+                    start,
+                    start.saturating_add(len.saturating_add(4095) & !4095),
+                );
                 return self.let_through(&notification);
             }
-            abi::SYS_MMAP if notification.args[3] & abi::MAP_ANONYMOUS != 0 && notification.args[3] & abi::MAP_SHARED == 0 => {
+            abi::SYS_MMAP
+                if notification.args[3] & abi::MAP_ANONYMOUS != 0
+                    && notification.args[3] & abi::MAP_SHARED == 0 =>
+            {
                 let [start, len, ..] = notification.args;
                 if notification.args[3] & abi::MAP_FIXED != 0 {
-                    self.files.cut(start, start.saturating_add(len.saturating_add(4095) & !4095));
+                    self.files.cut(
+                        start,
+                        start.saturating_add(len.saturating_add(4095) & !4095),
+                    );
                 }
                 return self.let_through(&notification);
             }
-            abi::SYS_RESTART_SYSCALL => return self.complete(&notification, -i64::from(abi::EINTR)),
+            abi::SYS_RESTART_SYSCALL => {
+                return self.complete(&notification, -i64::from(abi::EINTR));
+            }
             _ => {}
         }
         match std::mem::take(&mut self.resume) {
-            Resume::RestartBlock { nr: was } if was == nr => return self.continue_at_home(notification),
+            Resume::RestartBlock { nr: was } if was == nr => {
+                return self.continue_at_home(notification);
+            }
             Resume::Written { nr: was, bytes } if was == nr => {
-                let plan = syscall::forward(nr, notification.args, &self.memory(), &self.home_view(), bytes);
-                return self.follow(notification, plan, Carried { done: bytes, ..Carried::default() });
+                let plan = syscall::forward(
+                    nr,
+                    notification.args,
+                    &self.memory(),
+                    &self.home_view(),
+                    bytes,
+                );
+                return self.follow(
+                    notification,
+                    plan,
+                    Carried {
+                        done: bytes,
+                        ..Carried::default()
+                    },
+                );
             }
             time @ Resume::TimeLeft { .. } => self.resume = time,
             _ => {}
@@ -92,17 +125,30 @@ impl Host {
     }
 
     /// Does what a plan says.
-    pub fn follow(&mut self, notification: Notification, plan: Plan, carried: Carried) -> io::Result<()> {
+    pub fn follow(
+        &mut self,
+        notification: Notification,
+        plan: Plan,
+        carried: Carried,
+    ) -> io::Result<()> {
         match plan {
             Plan::Forward(forward) => self.forward(notification, forward, carried),
             Plan::NeedBig(bytes) => match self.grow_big(bytes)? {
-                Ok(()) if notification.nr as u64 == abi::SYS_EXECVE || notification.nr as u64 == abi::SYS_EXECVEAT => {
+                Ok(())
+                    if notification.nr as u64 == abi::SYS_EXECVE
+                        || notification.nr as u64 == abi::SYS_EXECVEAT =>
+                {
                     self.exec(notification)
                 }
                 Ok(()) => {
                     let nr = notification.nr as u64;
-                    let again =
-                        syscall::forward(nr, notification.args, &self.memory(), &self.home_view(), carried.done);
+                    let again = syscall::forward(
+                        nr,
+                        notification.args,
+                        &self.memory(),
+                        &self.home_view(),
+                        carried.done,
+                    );
                     self.follow(notification, again, carried)
                 }
                 Err(errno) => self.complete(&notification, errno),
@@ -113,19 +159,38 @@ impl Host {
         }
     }
 
-    fn forward(&mut self, notification: Notification, mut forward: Forward, carried: Carried) -> io::Result<()> {
+    fn forward(
+        &mut self,
+        notification: Notification,
+        mut forward: Forward,
+        carried: Carried,
+    ) -> io::Result<()> {
         let nr = notification.nr as u64;
         let mut left = match carried.left {
             Some(left) => Some(left),
-            None => syscall::time_out_ns(nr, &notification.args, &self.memory()).map(Duration::from_nanos),
+            None => syscall::time_out_ns(nr, &notification.args, &self.memory())
+                .map(Duration::from_nanos),
         };
         if let Some(rest) = self.resume.take_time(nr) {
             syscall::with_time_left(nr, &mut forward, rest.as_nanos() as u64);
             left = Some(rest);
         }
         let issued = Instant::now();
-        let Carried { done, signalled, disturbed, .. } = carried;
-        self.issue(Call { notification, forward, issued, left, signalled, disturbed, done })
+        let Carried {
+            done,
+            signalled,
+            disturbed,
+            ..
+        } = carried;
+        self.issue(Call {
+            notification,
+            forward,
+            issued,
+            left,
+            signalled,
+            disturbed,
+            done,
+        })
     }
 
     /// A sleep or poll that began natively at home: its deadline is in the home kernel, which continues it. Its results
@@ -160,15 +225,19 @@ impl Host {
             HostCall::Native => self.let_through(&notification),
             HostCall::ShmDetach => self.complete(&notification, -i64::from(abi::EINVAL)),
             HostCall::Fork => self.go_home_for(&notification, "forks"),
-            HostCall::Exit | HostCall::SigPending | HostCall::SigSuspend | HostCall::Usage | HostCall::Times => {
-                self.forward_as_it_is(notification)
-            }
+            HostCall::Exit
+            | HostCall::SigPending
+            | HostCall::SigSuspend
+            | HostCall::Usage
+            | HostCall::Times => self.forward_as_it_is(notification),
             HostCall::Prctl
             | HostCall::RobustList
             | HostCall::OwnMemory
             | HostCall::CloseRange
             | HostCall::DupOverChannel
-            | HostCall::Limit => self.go_home_for(&notification, "makes a call that concerns both halves"),
+            | HostCall::Limit => {
+                self.go_home_for(&notification, "makes a call that concerns both halves")
+            }
         }
     }
 
@@ -191,8 +260,12 @@ impl Host {
         // What the new program inherits must be right at home.
         self.sync_mask()?;
         self.take_queued_signals()?;
-        let plan =
-            syscall::plan_exec(notification.nr as u64, notification.args, &self.memory(), &self.home_view());
+        let plan = syscall::plan_exec(
+            notification.nr as u64,
+            notification.args,
+            &self.memory(),
+            &self.home_view(),
+        );
         self.follow(notification, plan, Carried::default())
     }
 
@@ -203,13 +276,23 @@ impl Host {
         bytes[..8].copy_from_slice(&(total / 1_000_000_000).to_le_bytes());
         bytes[8..].copy_from_slice(&(total % 1_000_000_000).to_le_bytes());
         let written = mem::write_all(self.guest, notification.args[1], &bytes);
-        self.complete(notification, if written.is_ok() { 0 } else { -i64::from(abi::EFAULT) })
+        self.complete(
+            notification,
+            if written.is_ok() {
+                0
+            } else {
+                -i64::from(abi::EFAULT)
+            },
+        )
     }
 
     /// The call can only be made at home: the guest is brought there and makes it again.
     pub fn go_home_for(&mut self, notification: &Notification, why: &str) -> io::Result<()> {
         log::debug!("process {} goes home: {why}", self.home_pid());
-        self.order = Some(Order { id: None, to: Target::Home });
+        self.order = Some(Order {
+            id: None,
+            to: Target::Home,
+        });
         self.leaving = true;
         self.complete(notification, -ERESTARTNOINTR)
     }

@@ -40,7 +40,10 @@ impl Host {
 
     fn answered(&mut self, value: i64, out: &[u8]) -> io::Result<()> {
         let Phase::InCall(call) = std::mem::replace(&mut self.phase, Phase::Running) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no call"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "an answer to no call",
+            ));
         };
         if value == ABORTED || value == -i64::from(EINTR) {
             return self.interrupted(call, value);
@@ -52,8 +55,23 @@ impl Host {
             After::Done(result) => self.complete_call(&call, result),
             After::More(plan) => {
                 let done = call.done + value.max(0) as u64;
-                let Call { notification, left, signalled, disturbed, .. } = *call;
-                self.follow(notification, *plan, Carried { done, left, signalled, disturbed })
+                let Call {
+                    notification,
+                    left,
+                    signalled,
+                    disturbed,
+                    ..
+                } = *call;
+                self.follow(
+                    notification,
+                    *plan,
+                    Carried {
+                        done,
+                        left,
+                        signalled,
+                        disturbed,
+                    },
+                )
             }
         }
     }
@@ -75,7 +93,9 @@ impl Host {
         let away = self.meta.cpu_away_ns + self.cpu.nanoseconds();
         let memory = self.memory();
         let (addr, unit, whole) = match call.notification.nr as u64 {
-            abi::SYS_GETRUSAGE if result == 0 && matches!(a0, 0 | 1) => (a1, MICROSECOND, 1_000_000),
+            abi::SYS_GETRUSAGE if result == 0 && matches!(a0, 0 | 1) => {
+                (a1, MICROSECOND, 1_000_000)
+            }
             abi::SYS_TIMES if result >= 0 && a0 != 0 => (a0, TICK, u64::MAX),
             _ => return,
         };
@@ -85,9 +105,14 @@ impl Host {
         if memory.read(addr, &mut bytes[..len]).is_err() {
             return;
         }
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let word =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let units = away / unit;
-        let sum = if len == 8 { [word(0) + units, 0] } else { with_fraction(word(0), word(8) + units, whole) };
+        let sum = if len == 8 {
+            [word(0) + units, 0]
+        } else {
+            with_fraction(word(0), word(8) + units, whole)
+        };
         let stored: Vec<u8> = sum.iter().flat_map(|value| value.to_le_bytes()).collect();
         let _ = memory.write(addr, &stored[..len]);
     }
@@ -103,7 +128,10 @@ impl Host {
             return None;
         }
         if self.leaving {
-            self.resume = Resume::Written { nr: call.notification.nr as u64, bytes: result as u64 };
+            self.resume = Resume::Written {
+                nr: call.notification.nr as u64,
+                bytes: result as u64,
+            };
             return Some(self.complete(&call.notification, -ERESTARTNOINTR));
         }
         None
@@ -120,7 +148,8 @@ impl Host {
             return self.interrupted_with_mask(&call, mask);
         }
         if by_signal {
-            let restart = syscall::table::find(call.notification.nr as u64).and_then(|row| row.restart);
+            let restart =
+                syscall::table::find(call.notification.nr as u64).and_then(|row| row.restart);
             let result = match (value, restart) {
                 (ABORTED, _) => -ERESTARTNOINTR,
                 (_, Some(Restart::Begins) | None) => -ERESTARTSYS,
@@ -140,17 +169,25 @@ impl Host {
     }
 
     fn temporary_mask(&self, call: &Call) -> Option<u64> {
-        syscall::temporary_mask(call.notification.nr as u64, &call.notification.args, &self.memory())
+        syscall::temporary_mask(
+            call.notification.nr as u64,
+            &call.notification.args,
+            &self.memory(),
+        )
     }
 
     /// Whether a signal is there that the guest takes as soon as its call returns.
     fn deliverable(&self, call: &Call) -> bool {
         let mask = self.temporary_mask(call).unwrap_or(self.mask);
-        self.pending.iter().any(|info| mask & abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
+        self.pending
+            .iter()
+            .any(|info| mask & abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
     }
 
     fn issue_again(&mut self, mut call: Call) -> io::Result<()> {
-        call.left = call.left.map(|left| left.saturating_sub(call.issued.elapsed()));
+        call.left = call
+            .left
+            .map(|left| left.saturating_sub(call.issued.elapsed()));
         if let Some(left) = call.left {
             let nr = call.notification.nr as u64;
             syscall::with_time_left(nr, &mut call.forward, left.as_nanos() as u64);
@@ -199,7 +236,10 @@ impl Host {
     fn abandon(&mut self, call: &Call) -> io::Result<()> {
         let nr = call.notification.nr as u64;
         if call.done > 0 {
-            self.resume = Resume::Written { nr, bytes: call.done };
+            self.resume = Resume::Written {
+                nr,
+                bytes: call.done,
+            };
         } else if call.forward.request.nr == abi::SYS_RESTART_SYSCALL {
             // It is still in the home kernel's restart block.
             self.resume = Resume::RestartBlock { nr };
@@ -233,6 +273,11 @@ fn transfer_len(notification: &Notification) -> Option<u64> {
 
 /// Whether the other end of a connection is gone.
 pub fn gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected | TimedOut)
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof,
+    };
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected | TimedOut
+    )
 }

@@ -23,14 +23,23 @@ pub struct Ctl {
 
 impl Ctl {
     pub fn new() -> Ctl {
-        Ctl { link: None, retry_at: Instant::now() }
+        Ctl {
+            link: None,
+            retry_at: Instant::now(),
+        }
     }
 
     /// Tries once; failure is only noted.
     pub fn connect(&mut self, client: &Client, home: &HomeId) {
         self.retry_at = Instant::now() + RETRY;
         let connected = client.connect_node(home.node).and_then(|mut stream| {
-            write_frame(&mut stream, &Opening::Ctl { tree: home.tree, pid: home.pid })?;
+            write_frame(
+                &mut stream,
+                &Opening::Ctl {
+                    tree: home.tree,
+                    pid: home.pid,
+                },
+            )?;
             Ok((stream, FrameBuffer::new(FRAME_LIMIT)))
         });
         match connected {
@@ -41,12 +50,16 @@ impl Ctl {
 
     /// For poll; it ignores a negative number.
     pub fn poll_fd(&self) -> RawFd {
-        self.link.as_ref().map_or(-1, |(stream, _)| stream.as_raw_fd())
+        self.link
+            .as_ref()
+            .map_or(-1, |(stream, _)| stream.as_raw_fd())
     }
 
     /// Time until the next attempt, when there is no connection.
     pub fn retry_in(&self) -> Option<Duration> {
-        self.link.is_none().then(|| self.retry_at.saturating_duration_since(Instant::now()))
+        self.link
+            .is_none()
+            .then(|| self.retry_at.saturating_duration_since(Instant::now()))
     }
 
     pub fn send(&mut self, message: &FromHost) {
@@ -69,7 +82,9 @@ impl Ctl {
     }
 
     fn read(&mut self, messages: &mut Vec<ToHost>) -> io::Result<bool> {
-        let Some((stream, buffer)) = &mut self.link else { return Ok(true) };
+        let Some((stream, buffer)) = &mut self.link else {
+            return Ok(true);
+        };
         let open = buffer.fill(stream)?;
         while let Some(message) = buffer.next()? {
             messages.push(message);

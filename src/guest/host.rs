@@ -10,12 +10,12 @@ use crate::guest::ctl::Ctl;
 use crate::image::{Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{self, Interest};
-use crate::sys::tracked::CpuClock;
 use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::tracked::CpuClock;
 use crate::sys::unix::SignalFd;
 use crate::syscall::Forward;
 use crate::wire::client::Client;
-use crate::wire::control::{Frozen, FromMosd, Outcome, Place, ProcInfo, Target, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
 use crate::wire::ctl::{FromHost, ToHost};
 
 /// How long an interruption of a call may take before it is asked for again.
@@ -128,12 +128,21 @@ impl Host {
                 return Ok(ending);
             }
             let timeout = match &self.phase {
-                Phase::Sleeping(sleep) => Some(sleep.until.saturating_duration_since(Instant::now())),
+                Phase::Sleeping(sleep) => {
+                    Some(sleep.until.saturating_duration_since(Instant::now()))
+                }
                 _ => None,
             };
-            let nudge = self.nudge_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let nudge = self
+                .nudge_at
+                .map(|at| at.saturating_duration_since(Instant::now()));
             let report = self.cpu_at.saturating_duration_since(Instant::now());
-            let timeout = timeout.into_iter().chain(self.ctl.retry_in()).chain(nudge).chain([report]).min();
+            let timeout = timeout
+                .into_iter()
+                .chain(self.ctl.retry_in())
+                .chain(nudge)
+                .chain([report])
+                .min();
             let fds = [
                 (self.listener.as_raw_fd(), Interest::Read),
                 (self.deputy.raw_fd(), Interest::Read),
@@ -228,12 +237,17 @@ impl Host {
                 self.client.send(&ToMosd::Mine { id, procs })
             }
             Ok((FromMosd::Move { id, to, .. }, _)) => {
-                self.client.send(&ToMosd::Moved { id, outcome: Outcome::Done })?;
+                self.client.send(&ToMosd::Moved {
+                    id,
+                    outcome: Outcome::Done,
+                })?;
                 self.ordered(Order { id: None, to })
             }
             Ok(_) => Ok(()),
             // mosd was restarted: a guest needs it only to leave, and then connects anew.
-            Err(_) => self.client.reconnect(&ToMosd::Host { home: self.meta.home.node }),
+            Err(_) => self.client.reconnect(&ToMosd::Host {
+                home: self.meta.home.node,
+            }),
         }
     }
 

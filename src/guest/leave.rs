@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 
-use crate::image::capture::Calls;
 use crate::guest::host::{Ending, Host, Order};
 use crate::guest::stop::{alive, number_of};
+use crate::image::capture::Calls;
 use crate::image::{Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
@@ -39,7 +39,10 @@ impl Host {
 
     /// The guest is stopped on its way out of the kernel (or at a fault) and leaves now.
     pub fn leave(&mut self) -> io::Result<()> {
-        let order = self.order.take().unwrap_or(Order { id: None, to: Target::Home });
+        let order = self.order.take().unwrap_or(Order {
+            id: None,
+            to: Target::Home,
+        });
         let mut left = self.try_leave(order.to);
         if order.to == Target::Home && order.id.is_none() {
             // It has to go: without home it cannot go on.
@@ -49,7 +52,11 @@ impl Host {
         }
         match left {
             Ok(()) => {
-                log::info!("process {} left after {} ms of CPU time", self.home_pid(), self.cpu.nanoseconds() / 1_000_000);
+                log::info!(
+                    "process {} left after {} ms of CPU time",
+                    self.home_pid(),
+                    self.cpu.nanoseconds() / 1_000_000
+                );
                 // The warden may already have closed: that it moved is known at home from the receiver too.
                 let _ = self.report(&order, Outcome::Done);
                 self.ending = Some(Ending::Moved);
@@ -60,7 +67,9 @@ impl Host {
     }
 
     fn home_is_there(&mut self) -> bool {
-        self.deputy.raw_call(crate::sys::abi::SYS_GETPID, [0; 6]).is_ok()
+        self.deputy
+            .raw_call(crate::sys::abi::SYS_GETPID, [0; 6])
+            .is_ok()
     }
 
     fn stay(&mut self, order: &Order, why: Stayed) -> io::Result<()> {
@@ -86,7 +95,13 @@ impl Host {
         source::offer(&mut conn, &self.opening(node)?)?;
         if node == self.meta.home.node {
             // From now on the memory at home is written: there is no way back to the state at departure.
-            self.deputy.rpc(&Request { flags: COMMIT | NO_CALL, ..Request::default() }, &[])?;
+            self.deputy.rpc(
+                &Request {
+                    flags: COMMIT | NO_CALL,
+                    ..Request::default()
+                },
+                &[],
+            )?;
         }
         let meta = self.capture()?;
         source::send_image(&mut conn, self.guest, &meta)?;
@@ -101,13 +116,20 @@ impl Host {
             tree: self.meta.home.tree,
             uid: self.meta.home.uid,
             gid: self.meta.home.gid,
-            bytes: areas::areas(self.guest)?.iter().map(|area| area.end - area.start).sum(),
+            bytes: areas::areas(self.guest)?
+                .iter()
+                .map(|area| area.end - area.start)
+                .sum(),
             xsave_len: thread.xsave.len() as u32,
             xfeatures: capture::xfeatures(&thread.xsave),
             nmigs: self.meta.nmigs,
         };
         Ok(if node == self.meta.home.node {
-            Opening::Return { tree: offer.tree, pid: offer.home_pid, offer }
+            Opening::Return {
+                tree: offer.tree,
+                pid: offer.home_pid,
+                offer,
+            }
         } else {
             Opening::Migrate(offer)
         })
@@ -138,7 +160,10 @@ impl Host {
         Ok(Meta {
             threads: vec![thread],
             areas,
-            mm: crate::image::MmLayout { brk: inner.brk, ..self.meta.mm },
+            mm: crate::image::MmLayout {
+                brk: inner.brk,
+                ..self.meta.mm
+            },
             actions: self.actions.clone(),
             cpu_away_ns: self.meta.cpu_away_ns + self.cpu.nanoseconds(),
             ..self.meta.clone()
@@ -150,7 +175,9 @@ impl Host {
             HandOver::Done => {}
             HandOver::Kept(why) => return Err(why),
             // The receiver has the deputy: this copy must never run again.
-            HandOver::Switched(why) => log::warn!("process {}: after the switch: {why}", self.home_pid()),
+            HandOver::Switched(why) => {
+                log::warn!("process {}: after the switch: {why}", self.home_pid())
+            }
         }
         alive(tracee::kill(self.guest)).map_err(Stayed::from)
     }

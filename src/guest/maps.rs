@@ -2,16 +2,16 @@
 
 use std::io;
 
-use crate::image::capture::Calls;
 use crate::guest::filter::INJECTED;
 use crate::guest::host::Host;
+use crate::image::capture::Calls;
 use crate::image::{Area, FileArea};
-use crate::sys::ptrace::Stopped;
+use crate::migrate::tracee;
 use crate::sys::abi::{self, ENOMEM};
 use crate::sys::inject::Injector;
-use crate::sys::seccomp::{Notification, Response};
-use crate::migrate::tracee;
 use crate::sys::mem;
+use crate::sys::ptrace::Stopped;
+use crate::sys::seccomp::{Notification, Response};
 
 const PAGE: u64 = 4096;
 /// Contents are fetched in parts of this size.
@@ -27,11 +27,19 @@ pub struct FileMaps(Vec<Area>);
 
 impl FileMaps {
     pub fn new(areas: &[Area]) -> FileMaps {
-        FileMaps(areas.iter().filter(|area| area.file.is_some()).cloned().collect())
+        FileMaps(
+            areas
+                .iter()
+                .filter(|area| area.file.is_some())
+                .cloned()
+                .collect(),
+        )
     }
 
     pub fn overlaps(&self, start: u64, end: u64) -> bool {
-        self.0.iter().any(|area| area.start < end && start < area.end)
+        self.0
+            .iter()
+            .any(|area| area.start < end && start < area.end)
     }
 
     /// Records a mapping; what it replaces is cut out.
@@ -57,11 +65,18 @@ impl FileMaps {
         let mut labelled = Vec::with_capacity(areas.len());
         for area in areas {
             let mut at = area.start;
-            for file in files.iter().filter(|file| file.start < area.end && area.start < file.end) {
+            for file in files
+                .iter()
+                .filter(|file| file.start < area.end && area.start < file.end)
+            {
                 let (start, end) = (file.start.max(area.start), file.end.min(area.end));
                 labelled.extend(part(&area, at, start));
                 let inside = part(file, start, end).and_then(|piece| piece.file);
-                labelled.extend(part(&area, start, end).map(|piece| Area { file: inside, shared: file.shared, ..piece }));
+                labelled.extend(part(&area, start, end).map(|piece| Area {
+                    file: inside,
+                    shared: file.shared,
+                    ..piece
+                }));
                 at = end;
             }
             labelled.extend(part(&area, at, area.end));
@@ -73,8 +88,16 @@ impl FileMaps {
 /// The part of an area between two addresses, if there is any.
 fn part(area: &Area, start: u64, end: u64) -> Option<Area> {
     (start < end).then(|| {
-        let file = area.file.as_ref().map(|file| FileArea { offset: file.offset + (start - area.start), ..file.clone() });
-        Area { start, end, file, ..area.clone() }
+        let file = area.file.as_ref().map(|file| FileArea {
+            offset: file.offset + (start - area.start),
+            ..file.clone()
+        });
+        Area {
+            start,
+            end,
+            file,
+            ..area.clone()
+        }
     })
 }
 
@@ -109,53 +132,90 @@ impl Host {
         }
         let result = self.map_here(notification.args, &facts)?;
         if result > 0 {
-            let file = FileArea { path: String::new(), offset, dev: facts.dev, inode: facts.inode };
+            let file = FileArea {
+                path: String::new(),
+                offset,
+                dev: facts.dev,
+                inode: facts.inode,
+            };
             let (start, end) = (result as u64, result as u64 + len.div_ceil(PAGE) * PAGE);
             let shared = flags & abi::MAP_SHARED != 0;
-            self.files.add(Area { start, end, prot: prot as u32, shared, file: Some(file), ..Area::default() });
+            self.files.add(Area {
+                start,
+                end,
+                prot: prot as u32,
+                shared,
+                file: Some(file),
+                ..Area::default()
+            });
         }
         let mut regs = tracee::regs(self.guest)?;
         regs.rax = result as u64;
         tracee::set_regs(self.guest, &regs)?;
-        if self.leaving { self.leave() } else { self.go_on(0) }
+        if self.leaving {
+            self.leave()
+        } else {
+            self.go_on(0)
+        }
     }
 
     fn file_facts(&mut self, fd: u64) -> io::Result<Result<FileFacts, i64>> {
         if fd as i32 == self.meta.channel_fd {
             return Ok(Err(-i64::from(abi::EBADF)));
         }
-        let (value, stat) = self.deputy.call_out(abi::SYS_FSTAT, [fd, 0, 0, 0, 0, 0], 1, 144)?;
+        let (value, stat) = self
+            .deputy
+            .call_out(abi::SYS_FSTAT, [fd, 0, 0, 0, 0, 0], 1, 144)?;
         if value < 0 {
             return Ok(Err(value));
         }
-        let word = |at: usize| u64::from_le_bytes(stat[at..at + 8].try_into().expect("eight bytes"));
+        let word =
+            |at: usize| u64::from_le_bytes(stat[at..at + 8].try_into().expect("eight bytes"));
         let mode = u32::from_le_bytes(stat[24..28].try_into().expect("four bytes"));
-        Ok(Ok(FileFacts { dev: word(0), inode: word(8), regular: mode & S_IFMT == S_IFREG, size: word(48) }))
+        Ok(Ok(FileFacts {
+            dev: word(0),
+            inode: word(8),
+            regular: mode & S_IFMT == S_IFREG,
+            size: word(48),
+        }))
     }
 
     /// Maps the range here and at home and fills it. The result of the call, or `-errno`.
     fn map_here(&mut self, args: [u64; 6], facts: &FileFacts) -> io::Result<i64> {
         let [addr, len, prot, flags, fd, offset] = args;
-        let place_flags = flags & (abi::MAP_FIXED | abi::MAP_FIXED_NOREPLACE) | abi::MAP_PRIVATE | abi::MAP_ANONYMOUS;
+        let place_flags = flags & (abi::MAP_FIXED | abi::MAP_FIXED_NOREPLACE)
+            | abi::MAP_PRIVATE
+            | abi::MAP_ANONYMOUS;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         let gadget = crate::image::restore::gadget(self.meta.stub);
         let mapped = Injector::new(Stopped::known(self.guest), gadget)?.call(
             abi::SYS_MMAP,
-            [addr, len, read_write, place_flags | abi::MAP_NORESERVE, u64::MAX, INJECTED],
+            [
+                addr,
+                len,
+                read_write,
+                place_flags | abi::MAP_NORESERVE,
+                u64::MAX,
+                INJECTED,
+            ],
         );
         let at = match mapped {
             Ok(at) => at,
             Err(error) => return Ok(-i64::from(error.raw_os_error().unwrap_or(ENOMEM))),
         };
         let home_flags = flags & !abi::MAP_FIXED_NOREPLACE | abi::MAP_FIXED;
-        let home = self.deputy.raw_call(abi::SYS_MMAP, [at, len, prot | abi::PROT_READ, home_flags, fd, offset])?;
+        let home = self.deputy.raw_call(
+            abi::SYS_MMAP,
+            [at, len, prot | abi::PROT_READ, home_flags, fd, offset],
+        )?;
         if home < 0 {
             self.inject(abi::SYS_MUNMAP, [at, len, 0, 0, 0, INJECTED])?;
             return Ok(home);
         }
         self.fill(at, len.min(facts.size.saturating_sub(offset)))?;
         if prot & abi::PROT_READ == 0 {
-            self.deputy.raw_call(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
+            self.deputy
+                .raw_call(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
         }
         if prot != read_write {
             self.inject(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
@@ -186,14 +246,17 @@ impl Host {
     /// A larger staging area at home, at least `len` bytes.
     pub fn grow_big(&mut self, len: u64) -> io::Result<Result<(), i64>> {
         if let Some((addr, old)) = self.big.take() {
-            self.deputy.raw_call(abi::SYS_MUNMAP, [addr, old, 0, 0, 0, 0])?;
+            self.deputy
+                .raw_call(abi::SYS_MUNMAP, [addr, old, 0, 0, 0, 0])?;
         }
         let len = len.div_ceil(PAGE) * PAGE;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         // The stub stands where nothing is mapped for a long way, so no mapping of the guest collides with this one.
         let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE | abi::MAP_FIXED;
         let place = self.meta.stub + BIG_OFFSET;
-        let addr = self.deputy.raw_call(abi::SYS_MMAP, [place, len, read_write, flags, u64::MAX, 0])?;
+        let addr = self
+            .deputy
+            .raw_call(abi::SYS_MMAP, [place, len, read_write, flags, u64::MAX, 0])?;
         if addr < 0 {
             return Ok(Err(addr));
         }

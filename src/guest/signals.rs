@@ -2,17 +2,17 @@
 
 use std::io;
 
-use crate::image::capture::Calls;
 use crate::guest::host::{Call, Host, Order, Phase};
 use crate::guest::sleep::join;
 use crate::guest::stop::{alive, number_of};
+use crate::image::capture::Calls;
 use crate::migrate::deputy::SigInfo;
+use crate::migrate::tracee;
 use crate::sys::abi::{self, DefaultAction, EINTR, SIG_DFL, SIG_IGN};
+use crate::sys::mem;
 use crate::sys::process::tgkill;
 use crate::sys::seccomp::Response;
-use crate::migrate::tracee;
 use crate::sys::status::Status;
-use crate::sys::mem;
 use crate::wire::control::Target;
 
 /// Offset in a kernel's `rt_sigframe` of the mask that `rt_sigreturn` restores: return address, `uc_flags`, `uc_link`,
@@ -57,7 +57,10 @@ impl Host {
             DefaultAction::Terminate | DefaultAction::Core => {
                 // It dies at home, with its memory, as a local process would.
                 self.pending.push_back(info);
-                self.ordered(Order { id: None, to: Target::Home })
+                self.ordered(Order {
+                    id: None,
+                    to: Target::Home,
+                })
             }
         }
     }
@@ -65,7 +68,12 @@ impl Host {
     /// Sends the signal to the guest; its `siginfo` is set when the guest stops to take it.
     fn queue(&mut self, signo: i32, info: Box<SigInfo>) -> io::Result<()> {
         let standard = signo < 32;
-        if standard && self.pending.iter().any(|queued| number_of(&queued[..]) == signo) {
+        if standard
+            && self
+                .pending
+                .iter()
+                .any(|queued| number_of(&queued[..]) == signo)
+        {
             return Ok(());
         }
         self.pending.push_back(info);
@@ -77,7 +85,8 @@ impl Host {
     pub fn has_deliverable(&self) -> bool {
         self.pending.iter().any(|info| {
             let signo = number_of(&info[..]);
-            self.mask & abi::bit(signo) == 0 && !matches!(self.action_of(signo)[0], SIG_DFL | SIG_IGN)
+            self.mask & abi::bit(signo) == 0
+                && !matches!(self.action_of(signo)[0], SIG_DFL | SIG_IGN)
         })
     }
 
@@ -88,7 +97,8 @@ impl Host {
         let before = self.mask;
         self.phase = Phase::Running;
         alive(tracee::interrupt(self.guest))?;
-        self.listener.send(call.notification.id, Response::Error(EINTR))?;
+        self.listener
+            .send(call.notification.id, Response::Error(EINTR))?;
         if !self.await_event_stop()? {
             return Ok(());
         }
@@ -106,7 +116,11 @@ impl Host {
                 _ => {}
             }
         };
-        if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
+        if let Some(at) = self
+            .pending
+            .iter()
+            .position(|info| number_of(&info[..]) == signo)
+        {
             let info = self.pending.remove(at).expect("just found");
             alive(tracee::set_siginfo(self.guest, &info))?;
         }
@@ -123,18 +137,25 @@ impl Host {
         self.stopped = true;
         let frame = tracee::regs(self.guest)?.rsp;
         mem::write_all(self.guest, frame + FRAME_MASK, &before.to_le_bytes())?;
-        if self.leaving { self.leave() } else { self.go_on(0) }
+        if self.leaving {
+            self.leave()
+        } else {
+            self.go_on(0)
+        }
     }
 
     /// The guest was moved in the middle of a call, and a handler is to run: the guest's kernel is shown the interrupted call, so that
     /// it decides between `EINTR` and repetition. (Without a signal the registers are set up for the repetition.)
     pub fn interrupt_repeated_call(&mut self) -> io::Result<()> {
-        let Some((nr, code)) = self.meta.threads[0].interrupted else { return Ok(()) };
+        let Some((nr, code)) = self.meta.threads[0].interrupted else {
+            return Ok(());
+        };
         if !self.has_deliverable() {
             return Ok(());
         }
         let mut regs = tracee::regs(self.guest)?;
-        if let (Some(left), Some(addr)) = (self.resume.left(), remainder_pointer(nr, &regs.args())) {
+        if let (Some(left), Some(addr)) = (self.resume.left(), remainder_pointer(nr, &regs.args()))
+        {
             mem::write_all(self.guest, addr, &join(left))?;
         }
         regs.rip += SYSCALL_LEN;
@@ -186,4 +207,3 @@ impl Host {
         Ok(())
     }
 }
-

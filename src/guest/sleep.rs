@@ -7,8 +7,8 @@ use crate::guest::host::{Host, Phase, Sleep};
 use crate::image::Resume;
 use crate::sys::abi::{EFAULT, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTNOHAND};
 use crate::sys::mem;
-use crate::sys::tracked::clock_ns;
 use crate::sys::seccomp::Notification;
+use crate::sys::tracked::clock_ns;
 
 const TIMER_ABSTIME: u64 = 1;
 const CLOCK_MONOTONIC: u64 = 1;
@@ -34,13 +34,16 @@ impl Host {
         let absolute = flags & TIMER_ABSTIME != 0;
         let left = match self.resume.take_time(notification.nr as u64) {
             Some(left) => left,
-            None if absolute => {
-                wanted.saturating_sub(self.guest_clock(clock)?)
-            }
+            None if absolute => wanted.saturating_sub(self.guest_clock(clock)?),
             None => wanted,
         };
         let until = Instant::now() + left.min(Duration::from_secs(1 << 32));
-        self.phase = Phase::Sleeping(Sleep { notification, until, remainder, absolute });
+        self.phase = Phase::Sleeping(Sleep {
+            notification,
+            until,
+            remainder,
+            absolute,
+        });
         self.wake_sleeper()
     }
 
@@ -68,11 +71,14 @@ impl Host {
 
     /// Interrupts a sleep if a handler is to run.
     pub fn wake_sleeper(&mut self) -> io::Result<()> {
-        let Phase::Sleeping(sleep) = &self.phase else { return Ok(()) };
+        let Phase::Sleeping(sleep) = &self.phase else {
+            return Ok(());
+        };
         if !self.has_deliverable() {
             return Ok(());
         }
-        let (notification, absolute, remainder) = (sleep.notification, sleep.absolute, sleep.remainder);
+        let (notification, absolute, remainder) =
+            (sleep.notification, sleep.absolute, sleep.remainder);
         if absolute {
             return self.complete(&notification, -ERESTARTNOHAND);
         }
@@ -85,8 +91,13 @@ impl Host {
 
     /// Stops a sleep because the guest leaves; the rest is slept where it arrives.
     pub fn interrupt_sleep(&mut self) -> io::Result<()> {
-        let Phase::Sleeping(sleep) = &self.phase else { return Ok(()) };
-        let (notification, left) = (sleep.notification, sleep.until.saturating_duration_since(Instant::now()));
+        let Phase::Sleeping(sleep) = &self.phase else {
+            return Ok(());
+        };
+        let (notification, left) = (
+            sleep.notification,
+            sleep.until.saturating_duration_since(Instant::now()),
+        );
         self.resume = Resume::until(notification.nr as u64, left);
         self.complete(&notification, -ERESTARTNOHAND)
     }

@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::guest::host::{Ending, Host, Order, Phase};
+use crate::migrate::tracee;
 use crate::sys::abi::{self, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
-use crate::migrate::tracee;
 use crate::sys::status::Status;
 use crate::wire::control::Target;
 
@@ -58,7 +58,11 @@ impl Host {
     fn delivery_stop(&mut self, signo: i32) -> io::Result<()> {
         self.stopped = true;
         self.repeat_unheard_call()?;
-        if let Some(at) = self.pending.iter().position(|info| number_of(&info[..]) == signo) {
+        if let Some(at) = self
+            .pending
+            .iter()
+            .position(|info| number_of(&info[..]) == signo)
+        {
             let info = self.pending.remove(at).expect("just found");
             if self.action_of(signo)[0] == SIG_IGN {
                 return self.go_on(0);
@@ -99,13 +103,19 @@ impl Host {
         if signo == abi::SIGTRAP {
             self.pending.push_back(Box::new(info));
         }
-        self.order = Some(Order { id: None, to: Target::Home });
+        self.order = Some(Order {
+            id: None,
+            to: Target::Home,
+        });
         self.leaving = true;
         self.leave()
     }
 
     pub fn action_of(&self, signo: i32) -> [u64; 4] {
-        self.actions.get((signo - 1) as usize).copied().unwrap_or_default()
+        self.actions
+            .get((signo - 1) as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Follows what the guest's kernel does when it starts a handler.
@@ -122,7 +132,11 @@ impl Host {
 
     /// Asks the guest to stop; the stop arrives as an event (at once, or when its call is answered).
     pub fn interrupt(&mut self) -> io::Result<()> {
-        if self.stopped { Ok(()) } else { alive(tracee::interrupt(self.guest)) }
+        if self.stopped {
+            Ok(())
+        } else {
+            alive(tracee::interrupt(self.guest))
+        }
     }
 
     pub fn halt(&mut self) -> io::Result<()> {
@@ -135,7 +149,11 @@ impl Host {
 
     pub fn unhalt(&mut self) -> io::Result<()> {
         self.halted = false;
-        if self.stopped && !self.leaving { self.go_on(0) } else { Ok(()) }
+        if self.stopped && !self.leaving {
+            self.go_on(0)
+        } else {
+            Ok(())
+        }
     }
 }
 

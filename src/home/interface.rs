@@ -71,7 +71,13 @@ pub fn name_of(path: &[u8], pid: i32) -> Option<&str> {
 
 /// Serves one open; `None` when the name is not of the interface. `mode` is the access mode (0 read, 1 write, 2 both), `value`
 /// the third argument, `whereami` the node that the caller runs at (0: home).
-pub fn serve(settings: &mut Settings, name: &str, mode: u32, value: i64, whereami: u32) -> Option<Ask> {
+pub fn serve(
+    settings: &mut Settings,
+    name: &str,
+    mode: u32,
+    value: i64,
+    whereami: u32,
+) -> Option<Ask> {
     let answer = match name {
         "migrate" => migrate(mode, value),
         "whereami" => read_only(mode, i64::from(whereami)),
@@ -94,7 +100,11 @@ pub fn serve(settings: &mut Settings, name: &str, mode: u32, value: i64, wheream
 }
 
 fn read_only(mode: u32, value: i64) -> Ask {
-    if mode == 0 { Ask::Value(value) } else { Ask::Fail(EINVAL) }
+    if mode == 0 {
+        Ask::Value(value)
+    } else {
+        Ask::Fail(EINVAL)
+    }
 }
 
 fn migrate(mode: u32, value: i64) -> Ask {
@@ -147,10 +157,22 @@ mod tests {
     #[test]
     fn write_and_exchange_differ_in_their_value() {
         let mut settings = Settings::default();
-        assert_eq!(serve(&mut settings, "needmem", 1, 5, 0), Some(Ask::Value(0)));
-        assert_eq!(serve(&mut settings, "needmem", 2, 9, 0), Some(Ask::Value(5)));
-        assert_eq!(serve(&mut settings, "needmem", 0, 0, 0), Some(Ask::Value(9)));
-        assert_eq!(serve(&mut settings, "needmem", 1, 262_144, 0), Some(Ask::Fail(EINVAL)));
+        assert_eq!(
+            serve(&mut settings, "needmem", 1, 5, 0),
+            Some(Ask::Value(0))
+        );
+        assert_eq!(
+            serve(&mut settings, "needmem", 2, 9, 0),
+            Some(Ask::Value(5))
+        );
+        assert_eq!(
+            serve(&mut settings, "needmem", 0, 0, 0),
+            Some(Ask::Value(9))
+        );
+        assert_eq!(
+            serve(&mut settings, "needmem", 1, 262_144, 0),
+            Some(Ask::Fail(EINVAL))
+        );
     }
 
     #[test]
@@ -159,6 +181,9 @@ mod tests {
         let mut ask = |value| serve(&mut settings, "migrate", 1, value, 0);
         assert_eq!(ask(0), Some(Ask::Migrate(Wanted::Known(Target::Home))));
         assert_eq!(ask(-1), Some(Ask::Migrate(Wanted::Known(Target::Best))));
-        assert_eq!(ask(0x7f00_0001), Some(Ask::Migrate(Wanted::Number(0x7f00_0001))));
+        assert_eq!(
+            ask(0x7f00_0001),
+            Some(Ask::Migrate(Wanted::Number(0x7f00_0001)))
+        );
     }
 }

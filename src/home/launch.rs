@@ -75,7 +75,11 @@ pub enum Ready {
 
 /// Becomes the program. Returns only if that failed: exit status and message.
 pub fn exec(options: &Options) -> (i32, String) {
-    let prepared = if interface_open("whereami", 0, 0).is_ok() { inside(options) } else { outside(options) };
+    let prepared = if interface_open("whereami", 0, 0).is_ok() {
+        inside(options)
+    } else {
+        outside(options)
+    };
     match prepared {
         Ok(()) => become_program(options),
         Err(error) => (127, error.to_string()),
@@ -86,15 +90,31 @@ pub fn exec(options: &Options) -> (i32, String) {
 pub fn exec_native(program: &[OsString]) -> (i32, String) {
     // Outside of mosrun there is nothing to leave.
     let _ = interface_open("mosnative", 1, 1);
-    become_program(&Options { program: program.to_vec(), ..Options::default() })
+    become_program(&Options {
+        program: program.to_vec(),
+        ..Options::default()
+    })
 }
 
 fn become_program(options: &Options) -> (i32, String) {
-    let Some(file) = options.program.first() else { return (127, "no program was given".to_owned()) };
-    let args = if options.args_from_zero && options.program.len() > 1 { &options.program[1..] } else { &options.program };
+    let Some(file) = options.program.first() else {
+        return (127, "no program was given".to_owned());
+    };
+    let args = if options.args_from_zero && options.program.len() > 1 {
+        &options.program[1..]
+    } else {
+        &options.program
+    };
     let error = start::exec(file, args);
-    let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-    (status, format!("{}: {}", file.to_string_lossy(), start::plain(&error)))
+    let status = if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
+    (
+        status,
+        format!("{}: {}", file.to_string_lossy(), start::plain(&error)),
+    )
 }
 
 fn settings(options: &Options) -> Settings {
@@ -110,10 +130,15 @@ fn settings(options: &Options) -> Settings {
 
 /// The address of the node that the program is to start on.
 fn resolve(start: &Start, client: &mut Client) -> io::Result<Option<Ipv4Addr>> {
-    let Start::Node(name) = start else { return Ok(None) };
+    let Start::Node(name) = start else {
+        return Ok(None);
+    };
     match client.ask(&ToMosd::Resolve { name: name.clone() })? {
         FromMosd::Node(Some(node)) => Ok(Some(node.address)),
-        _ => Err(io::Error::new(io::ErrorKind::NotFound, format!("failed migrating to {name}: not in map"))),
+        _ => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("failed migrating to {name}: not in map"),
+        )),
     }
 }
 
@@ -135,7 +160,15 @@ fn inside(options: &Options) -> io::Result<()> {
     if let Start::Node(_) = options.start {
         let node = resolve(&options.start, &mut Client::connect(&Paths::from_env())?)?;
         let number = node.map_or(0, u32::from);
-        interface_open(if options.force { "mosstartf" } else { "mosstart" }, 1, i64::from(number))?;
+        interface_open(
+            if options.force {
+                "mosstartf"
+            } else {
+                "mosstart"
+            },
+            1,
+            i64::from(number),
+        )?;
     }
     Ok(())
 }
@@ -153,7 +186,11 @@ fn outside(options: &Options) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let text = ron::to_string(&job).map_err(io::Error::other)?;
     start::daemon("mos-warden", &[&text], theirs.into())?;
-    let rules = seccomp::program(&filter::rules(), seccomp::Verdict::Allow, seccomp::Verdict::Allow);
+    let rules = seccomp::program(
+        &filter::rules(),
+        seccomp::Verdict::Allow,
+        seccomp::Verdict::Allow,
+    );
     let listener = match seccomp::install(&rules) {
         // An ordinary user may have filters only where set-user-ID programs gain nothing.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {

@@ -51,7 +51,11 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
     let (mut regs, resume) = settled(tid, &raw)?;
     let repeats = regs.rip != raw.rip;
     // Calls that a mere stop makes fail with EINTR are those that every handler does.
-    let code = if raw.rax as i64 == -EINTR { -ERESTARTNOHAND } else { raw.rax as i64 };
+    let code = if raw.rax as i64 == -EINTR {
+        -ERESTARTNOHAND
+    } else {
+        raw.rax as i64
+    };
     let rseq = task.rseq()?;
     leave_critical_section(tid, &rseq, &mut regs)?;
     Ok(Thread {
@@ -76,7 +80,9 @@ pub fn xfeatures(xsave: &[u8]) -> u64 {
 fn settled(tid: i32, regs: &Regs) -> io::Result<(Regs, Resume)> {
     match regs.interrupted() {
         Interrupted::Repeat { nr } => Ok((regs.repeating(nr), Resume::Nothing)),
-        Interrupted::Block { nr: SYS_RESTART_SYSCALL } => {
+        Interrupted::Block {
+            nr: SYS_RESTART_SYSCALL,
+        } => {
             let nr = begun_as(&regs.args());
             Ok((regs.repeating(nr), Resume::RestartBlock { nr }))
         }

@@ -60,7 +60,13 @@ pub struct HomeId {
 
 impl Default for HomeId {
     fn default() -> Self {
-        HomeId { node: Ipv4Addr::UNSPECIFIED, pid: 0, tree: 0, uid: 0, gid: 0 }
+        HomeId {
+            node: Ipv4Addr::UNSPECIFIED,
+            pid: 0,
+            tree: 0,
+            uid: 0,
+            gid: 0,
+        }
     }
 }
 
@@ -155,15 +161,18 @@ impl Resume {
     /// Call `nr` has this much time left, now.
     pub fn until(nr: u64, left: Duration) -> Resume {
         let now = realtime_ns().max(0) as u64;
-        Resume::TimeLeft { nr, until: now.saturating_add(left.as_nanos().min(u128::from(u64::MAX)) as u64) }
+        Resume::TimeLeft {
+            nr,
+            until: now.saturating_add(left.as_nanos().min(u128::from(u64::MAX)) as u64),
+        }
     }
 
     /// The time that is left now.
     pub fn left(&self) -> Option<Duration> {
         match self {
-            Resume::TimeLeft { until, .. } => {
-                Some(Duration::from_nanos(until.saturating_sub(realtime_ns().max(0) as u64)))
-            }
+            Resume::TimeLeft { until, .. } => Some(Duration::from_nanos(
+                until.saturating_sub(realtime_ns().max(0) as u64),
+            )),
             _ => None,
         }
     }

@@ -36,7 +36,12 @@ pub struct Deputy {
 impl Deputy {
     /// `fd` is a connected stream socket whose other end is the stub's channel.
     pub fn new(fd: OwnedFd, base: u64, channel_fd: i32) -> Deputy {
-        Deputy { stream: TcpStream::from(fd), base, channel_fd, signals: VecDeque::new() }
+        Deputy {
+            stream: TcpStream::from(fd),
+            base,
+            channel_fd,
+            signals: VecDeque::new(),
+        }
     }
 
     pub fn raw_fd(&self) -> RawFd {
@@ -50,12 +55,23 @@ impl Deputy {
     /// Sends a request with its input. One request may be under way at a time.
     pub fn send(&mut self, request: &Request, input: &[u8]) -> io::Result<()> {
         debug_assert_eq!(request.in_len as usize, input.len());
-        log::trace!("request {} flags {:#x} {:x?}", request.nr, request.flags, request.args);
+        log::trace!(
+            "request {} flags {:#x} {:x?}",
+            request.nr,
+            request.flags,
+            request.args
+        );
         let header = request.encode();
         let total = header.len() + input.len();
-        let mut sent = self.stream.write_vectored(&[IoSlice::new(&header), IoSlice::new(input)])?;
+        let mut sent = self
+            .stream
+            .write_vectored(&[IoSlice::new(&header), IoSlice::new(input)])?;
         while sent < total {
-            let rest = if sent < header.len() { &header[sent..] } else { &input[sent - header.len()..] };
+            let rest = if sent < header.len() {
+                &header[sent..]
+            } else {
+                &input[sent - header.len()..]
+            };
             match self.stream.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => sent += n,
@@ -80,9 +96,15 @@ impl Deputy {
             channel::KIND_REPLY if answer.len as usize <= MAX_OUT => {
                 let mut out = vec![0; answer.len as usize];
                 self.stream.read_exact(&mut out)?;
-                Ok(Frame::Reply { value: answer.value, out })
+                Ok(Frame::Reply {
+                    value: answer.value,
+                    out,
+                })
             }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the deputy sent a frame that cannot be")),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the deputy sent a frame that cannot be",
+            )),
         }
     }
 
@@ -103,15 +125,31 @@ impl Deputy {
     }
 
     /// A call whose argument `at` points to `input`.
-    pub fn call_with(&mut self, nr: u64, mut args: [u64; 6], at: usize, input: &[u8]) -> io::Result<u64> {
+    pub fn call_with(
+        &mut self,
+        nr: u64,
+        mut args: [u64; 6],
+        at: usize,
+        input: &[u8],
+    ) -> io::Result<u64> {
         args[at] = self.base + channel::INLINE_IN;
-        let request = Request { nr, args, in_len: input.len() as u64, ..Request::default() };
+        let request = Request {
+            nr,
+            args,
+            in_len: input.len() as u64,
+            ..Request::default()
+        };
         checked(self.rpc(&request, input)?.0)
     }
 
     /// Reads the deputy's memory.
     pub fn read_memory(&mut self, addr: u64, len: u64) -> io::Result<Vec<u8>> {
-        let request = Request { flags: channel::NO_CALL, out_ptr: addr, out_fixed: len, ..Request::default() };
+        let request = Request {
+            flags: channel::NO_CALL,
+            out_ptr: addr,
+            out_fixed: len,
+            ..Request::default()
+        };
         Ok(self.rpc(&request, &[])?.1)
     }
 
@@ -142,7 +180,11 @@ impl Deputy {
 
     /// Sets all 64 signal actions (SIGKILL's and SIGSTOP's are skipped).
     pub fn set_actions(&mut self, actions: &[[u64; 4]]) -> io::Result<()> {
-        let input: Vec<u8> = actions.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+        let input: Vec<u8> = actions
+            .iter()
+            .flatten()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
         let request = Request {
             flags: channel::SET_ACTIONS,
             in_len: input.len() as u64,
@@ -155,7 +197,17 @@ impl Deputy {
 
     /// Opens a connection from the deputy to `node:port` and announces `token`; gives the descriptor in the deputy.
     pub fn open_channel(&mut self, node: Ipv4Addr, port: u16, token: &Token) -> io::Result<u64> {
-        let fd = self.call(abi::SYS_SOCKET, [abi::AF_INET, abi::SOCK_STREAM | abi::SOCK_CLOEXEC, 0, 0, 0, 0])?;
+        let fd = self.call(
+            abi::SYS_SOCKET,
+            [
+                abi::AF_INET,
+                abi::SOCK_STREAM | abi::SOCK_CLOEXEC,
+                0,
+                0,
+                0,
+                0,
+            ],
+        )?;
         let opened = self.connect_and_greet(fd, node, port, token);
         if opened.is_err() {
             self.call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
@@ -163,7 +215,13 @@ impl Deputy {
         opened.map(|()| fd)
     }
 
-    fn connect_and_greet(&mut self, fd: u64, node: Ipv4Addr, port: u16, token: &Token) -> io::Result<()> {
+    fn connect_and_greet(
+        &mut self,
+        fd: u64,
+        node: Ipv4Addr,
+        port: u16,
+        token: &Token,
+    ) -> io::Result<()> {
         let mut address = [0; 16];
         address[0] = abi::AF_INET as u8;
         address[2..4].copy_from_slice(&port.to_be_bytes());
@@ -182,7 +240,11 @@ impl Deputy {
             1,
             &greeting,
         )?;
-        if sent as usize == greeting.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        if sent as usize == greeting.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 
     /// Makes descriptor `fd` of the deputy its channel. The answer goes to the other end of `fd`: from now on that end
@@ -201,7 +263,9 @@ impl Deputy {
                 Err(error) => return Err(error),
                 Ok(Frame::Signal(info)) => self.signals.push_back(info),
                 Ok(Frame::Reply { value, .. }) => {
-                    return Err(checked(value).err().unwrap_or_else(|| io::ErrorKind::InvalidData.into()));
+                    return Err(checked(value)
+                        .err()
+                        .unwrap_or_else(|| io::ErrorKind::InvalidData.into()));
                 }
             }
         }
@@ -211,7 +275,12 @@ impl Deputy {
     pub fn take_over(&mut self, fd: u64) -> io::Result<()> {
         match self.read_frame()? {
             Frame::Reply { value, .. } if value == i64::from(self.channel_fd) => {}
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the deputy's first answer is wrong")),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the deputy's first answer is wrong",
+                ));
+            }
         }
         self.call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0]).map(drop)
     }
@@ -219,13 +288,37 @@ impl Deputy {
 
 impl Calls for Deputy {
     fn raw_call(&mut self, nr: u64, args: [u64; 6]) -> io::Result<i64> {
-        Ok(self.rpc(&Request { nr, args, ..Request::default() }, &[])?.0)
+        Ok(self
+            .rpc(
+                &Request {
+                    nr,
+                    args,
+                    ..Request::default()
+                },
+                &[],
+            )?
+            .0)
     }
 
-    fn call_out(&mut self, nr: u64, mut args: [u64; 6], at: usize, len: u64) -> io::Result<(i64, Vec<u8>)> {
+    fn call_out(
+        &mut self,
+        nr: u64,
+        mut args: [u64; 6],
+        at: usize,
+        len: u64,
+    ) -> io::Result<(i64, Vec<u8>)> {
         let place = self.base + channel::INLINE_IN;
         args[at] = place;
-        self.rpc(&Request { nr, args, out_ptr: place, out_fixed: len, ..Request::default() }, &[])
+        self.rpc(
+            &Request {
+                nr,
+                args,
+                out_ptr: place,
+                out_fixed: len,
+                ..Request::default()
+            },
+            &[],
+        )
     }
 }
 
@@ -237,7 +330,11 @@ fn action_from_bytes(bytes: &[u8]) -> [u64; 4] {
 /// A raw result as `Result`.
 pub fn checked(value: i64) -> io::Result<u64> {
     if (-4095..0).contains(&value) || value == channel::ABORTED {
-        Err(io::Error::from_raw_os_error(if value == channel::ABORTED { abi::EINTR } else { -value as i32 }))
+        Err(io::Error::from_raw_os_error(if value == channel::ABORTED {
+            abi::EINTR
+        } else {
+            -value as i32
+        }))
     } else {
         Ok(value as u64)
     }

@@ -6,10 +6,27 @@ use std::sync::OnceLock;
 
 /// Every point, in the order of a migration: sender's, receiver's.
 pub const POINTS: &[&str] = &[
-    "source.connect", "source.offer", "source.stop", "source.stub", "source.inner", "source.meta", "source.pages",
-    "source.built", "source.channel", "source.switch", "source.started",
-    "target.verdict", "target.meta", "target.build", "target.pages", "target.ctl", "target.ready", "target.channel",
-    "target.take", "target.start", "target.running",
+    "source.connect",
+    "source.offer",
+    "source.stop",
+    "source.stub",
+    "source.inner",
+    "source.meta",
+    "source.pages",
+    "source.built",
+    "source.channel",
+    "source.switch",
+    "source.started",
+    "target.verdict",
+    "target.meta",
+    "target.build",
+    "target.pages",
+    "target.ctl",
+    "target.ready",
+    "target.channel",
+    "target.take",
+    "target.start",
+    "target.running",
 ];
 
 struct Armed {
@@ -23,7 +40,10 @@ fn armed() -> Option<&'static Armed> {
         .get_or_init(|| {
             let value = std::env::var("MOS_FAULT").ok()?;
             let (name, action) = value.split_once(':').unwrap_or((&value, "fail"));
-            Some(Armed { name: name.to_owned(), die: action == "die" })
+            Some(Armed {
+                name: name.to_owned(),
+                die: action == "die",
+            })
         })
         .as_ref()
 }
@@ -33,7 +53,9 @@ pub fn point(name: &'static str) -> io::Result<()> {
     debug_assert!(POINTS.contains(&name), "fault point {name} is not listed");
     match armed() {
         Some(fault) if fault.name == name && fault.die => std::process::abort(),
-        Some(fault) if fault.name == name => Err(io::Error::other(format!("fault injected at {name}"))),
+        Some(fault) if fault.name == name => {
+            Err(io::Error::other(format!("fault injected at {name}")))
+        }
         _ => Ok(()),
     }
 }

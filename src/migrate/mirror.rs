@@ -8,7 +8,9 @@ use crate::sys::stub;
 pub fn mirrored(signo: i32, action: [u64; 4], base: u64) -> [u64; 4] {
     let [handler, flags, _, _] = action;
     let kept = flags & (abi::SA_NOCLDSTOP | abi::SA_NOCLDWAIT);
-    if handler == SIG_IGN || (handler == SIG_DFL && abi::default_action(signo) != DefaultAction::Core) {
+    if handler == SIG_IGN
+        || (handler == SIG_DFL && abi::default_action(signo) != DefaultAction::Core)
+    {
         return [handler, kept, 0, 0];
     }
     let flags = kept | abi::SA_SIGINFO | abi::SA_RESTORER;
@@ -17,5 +19,8 @@ pub fn mirrored(signo: i32, action: [u64; 4], base: u64) -> [u64; 4] {
 
 /// `mirrored` for all 64 signals.
 pub fn mirrored_all(actions: &[[u64; 4]], base: u64) -> Vec<[u64; 4]> {
-    (1..).zip(actions).map(|(signo, action)| mirrored(signo, *action, base)).collect()
+    (1..)
+        .zip(actions)
+        .map(|(signo, action)| mirrored(signo, *action, base))
+        .collect()
 }

@@ -27,9 +27,9 @@ impl fmt::Display for Stayed {
 impl From<io::Error> for Stayed {
     fn from(error: io::Error) -> Stayed {
         Stayed(match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                "the connection was lost".to_owned()
-            }
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => "the connection was lost".to_owned(),
             _ => error.to_string(),
         })
     }
@@ -92,7 +92,8 @@ fn prepare(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<
 }
 
 fn announce(conn: &mut TcpStream, deputy: &mut Deputy, fd: u64) -> Result<u64, Stayed> {
-    let announced = fault::point("source.switch").and_then(|()| write_frame(conn, &Switching { fd }));
+    let announced =
+        fault::point("source.switch").and_then(|()| write_frame(conn, &Switching { fd }));
     if let Err(error) = announced {
         deputy.call(crate::sys::abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
         return Err(error.into());

@@ -28,9 +28,17 @@ pub fn take_deputy(
     let mut raw = [0; TOKEN_LEN];
     random(&mut raw)?;
     let token: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    client.send(&ToMosd::Expect { token: token.clone() })?;
+    client.send(&ToMosd::Expect {
+        token: token.clone(),
+    })?;
     fault::point("target.ready")?;
-    write_frame(conn, &Built::Ready { port, token: token.clone() })?;
+    write_frame(
+        conn,
+        &Built::Ready {
+            port,
+            token: token.clone(),
+        },
+    )?;
     let switching: Switching = read_frame(conn, FRAME_LIMIT)?;
     fault::point("target.channel")?;
     let fd = await_channel(client, &token)?;
@@ -46,7 +54,10 @@ fn await_channel(client: &mut Client, wanted: &str) -> io::Result<OwnedFd> {
         client.wait_readable(deadline.saturating_duration_since(Instant::now()))?;
         match client.recv()? {
             (FromMosd::Channel { token }, Some(fd)) if token == wanted => return Ok(fd),
-            (FromMosd::ListYours { id }, _) => client.send(&ToMosd::Mine { id, procs: Vec::new() })?,
+            (FromMosd::ListYours { id }, _) => client.send(&ToMosd::Mine {
+                id,
+                procs: Vec::new(),
+            })?,
             (FromMosd::Error(why), _) => return Err(io::Error::other(why)),
             _ => {}
         }

@@ -83,4 +83,3 @@ fn log_to_stderr() {
         })
         .try_init();
 }
-

@@ -127,8 +127,16 @@ pub fn default_action(signo: i32) -> DefaultAction {
         libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH => DefaultAction::Ignore,
         libc::SIGCONT => DefaultAction::Continue,
         libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => DefaultAction::Stop,
-        libc::SIGQUIT | libc::SIGILL | libc::SIGABRT | libc::SIGFPE | libc::SIGSEGV | libc::SIGBUS | libc::SIGSYS
-        | libc::SIGTRAP | libc::SIGXCPU | libc::SIGXFSZ => DefaultAction::Core,
+        libc::SIGQUIT
+        | libc::SIGILL
+        | libc::SIGABRT
+        | libc::SIGFPE
+        | libc::SIGSEGV
+        | libc::SIGBUS
+        | libc::SIGSYS
+        | libc::SIGTRAP
+        | libc::SIGXCPU
+        | libc::SIGXFSZ => DefaultAction::Core,
         _ => DefaultAction::Terminate,
     }
 }

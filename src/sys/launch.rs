@@ -19,7 +19,9 @@ extern "C" fn remember() {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action);
         SIGPIPE_WAS.store(action.sa_sigaction, Ordering::Relaxed);
-        let closed = (0..3).filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == -1).fold(0, |bits, fd| bits | 1 << fd);
+        let closed = (0..3)
+            .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == -1)
+            .fold(0, |bits, fd| bits | 1 << fd);
         CLOSED_WERE.store(closed, Ordering::Relaxed);
     }
 }
@@ -35,14 +37,24 @@ pub fn interface_open(name: &str, mode: i32, value: i64) -> io::Result<i64> {
     let flags = if mode == 0 { 0 } else { mode | libc::O_CREAT };
     // SAFETY: `path` is a C string that outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_open, path.as_ptr(), flags, value) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Replaces this process by `file` (looked up in PATH as execvp does, scripts without `#!` included). `args` starts with
 /// argument 0. Signal mask, dispositions and descriptors are those that this process was started with.
 pub fn exec(file: &OsStr, args: &[OsString]) -> io::Error {
-    let Ok(name) = CString::new(file.as_bytes()) else { return io::ErrorKind::InvalidInput.into() };
-    let Ok(args) = args.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>() else {
+    let Ok(name) = CString::new(file.as_bytes()) else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    let Ok(args) = args
+        .iter()
+        .map(|arg| CString::new(arg.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()
+    else {
         return io::ErrorKind::InvalidInput.into();
     };
     let mut pointers: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();

@@ -28,12 +28,23 @@ impl Events {
 
 /// Waits until something happens to one of the descriptors, or the time is over (`None`: for ever). A signal ends the wait
 /// without events.
-pub fn wait_events(fds: &[(RawFd, Interest)], timeout: Option<Duration>) -> io::Result<Vec<Events>> {
+pub fn wait_events(
+    fds: &[(RawFd, Interest)],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<Events>> {
     let mut entries: Vec<libc::pollfd> = fds
         .iter()
         .map(|&(fd, interest)| {
-            let events = if interest == Interest::Read { libc::POLLIN } else { libc::POLLOUT };
-            libc::pollfd { fd, events, revents: 0 }
+            let events = if interest == Interest::Read {
+                libc::POLLIN
+            } else {
+                libc::POLLOUT
+            };
+            libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            }
         })
         .collect();
     let limit = timeout.map(|time| libc::timespec {
@@ -42,10 +53,21 @@ pub fn wait_events(fds: &[(RawFd, Interest)], timeout: Option<Duration>) -> io::
     });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the entries are live and as many as said; the time-out is null or a live timespec; no signal mask is given.
-    let result = unsafe { libc::ppoll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, limit, std::ptr::null()) };
+    let result = unsafe {
+        libc::ppoll(
+            entries.as_mut_ptr(),
+            entries.len() as libc::nfds_t,
+            limit,
+            std::ptr::null(),
+        )
+    };
     if result < 0 {
         let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok(vec![Events::default(); fds.len()]) } else { Err(error) };
+        return if error.kind() == io::ErrorKind::Interrupted {
+            Ok(vec![Events::default(); fds.len()])
+        } else {
+            Err(error)
+        };
     }
     let gone = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
     Ok(entries
@@ -60,5 +82,8 @@ pub fn wait_events(fds: &[(RawFd, Interest)], timeout: Option<Duration>) -> io::
 
 /// As [`wait_events`]: whether anything happened to each.
 pub fn wait(fds: &[(RawFd, Interest)], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    Ok(wait_events(fds, timeout)?.into_iter().map(Events::any).collect())
+    Ok(wait_events(fds, timeout)?
+        .into_iter()
+        .map(Events::any)
+        .collect())
 }

@@ -79,7 +79,10 @@ pub fn detached(applet: &str, args: &[&str], fds: Vec<OwnedFd>) -> io::Result<()
     use std::process::Stdio;
     let mut command = Command::new("/proc/self/exe");
     command.arg0(applet).args(args).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     pass_fds(&mut command, fds);
     in_new_session(&mut command);
     with_signal_mask(&mut command, SignalMask::empty());

@@ -16,7 +16,10 @@ pub struct CpuClock {
 
 impl CpuClock {
     pub fn new(pid: i32) -> CpuClock {
-        CpuClock { pid, last: std::cell::Cell::new(0) }
+        CpuClock {
+            pid,
+            last: std::cell::Cell::new(0),
+        }
     }
 
     /// User and system time in nanoseconds; of a process that has ended, what it had when last asked.
@@ -33,7 +36,10 @@ impl CpuClock {
 
 /// Any clock, in nanoseconds.
 pub fn clock_ns(id: i32) -> io::Result<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is live and writable.
     check(i64::from(unsafe { libc::clock_gettime(id, &raw mut time) }))?;
     Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
@@ -42,7 +48,10 @@ pub fn clock_ns(id: i32) -> io::Result<u64> {
 /// CLOCK_MONOTONIC and CLOCK_BOOTTIME minus CLOCK_REALTIME, in nanoseconds.
 pub fn monotonic_offsets() -> (i64, i64) {
     let real = process::realtime_ns();
-    (process::monotonic_ns() - real, process::boottime_ns() - real)
+    (
+        process::monotonic_ns() - real,
+        process::boottime_ns() - real,
+    )
 }
 
 /// Stack pointer of a thread that waits in a system call.
@@ -50,7 +59,12 @@ pub fn stack_pointer(tid: i32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{tid}/syscall"))?;
     let word = text.split_ascii_whitespace().rev().nth(1);
     word.and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the thread is not in a system call"))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the thread is not in a system call",
+            )
+        })
 }
 
 /// The process that a thread belongs to.
@@ -69,7 +83,9 @@ pub fn alive(pid: i32) -> bool {
 /// The numbers of its open descriptors.
 pub fn descriptors(pid: i32) -> io::Result<Vec<i32>> {
     let entries = fs::read_dir(PathBuf::from(format!("/proc/{pid}/fd")))?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
 }
 
 /// One more than the highest descriptor that it may open.

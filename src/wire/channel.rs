@@ -32,8 +32,20 @@ impl Request {
     /// The header's bytes.
     pub fn encode(&self) -> [u8; REQUEST_LEN] {
         let words = [
-            self.flags, self.nr, self.args[0], self.args[1], self.args[2], self.args[3], self.args[4], self.args[5],
-            self.in_len, self.in_ptr, self.out_ptr, self.out_fixed, self.out_max, self.child_fd,
+            self.flags,
+            self.nr,
+            self.args[0],
+            self.args[1],
+            self.args[2],
+            self.args[3],
+            self.args[4],
+            self.args[5],
+            self.in_len,
+            self.in_ptr,
+            self.out_ptr,
+            self.out_fixed,
+            self.out_max,
+            self.child_fd,
         ];
         let mut bytes = [0; REQUEST_LEN];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -53,8 +65,14 @@ pub struct Answer {
 
 impl Answer {
     pub fn decode(bytes: &[u8; ANSWER_LEN]) -> Answer {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        Answer { kind: word(0), len: word(4), value: i64::from(word(8)) | (i64::from(word(12) as i32) << 32) }
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Answer {
+            kind: word(0),
+            len: word(4),
+            value: i64::from(word(8)) | (i64::from(word(12) as i32) << 32),
+        }
     }
 }
 
@@ -74,12 +92,26 @@ mod tests {
         bytes[0] = 1;
         bytes[4] = 7;
         bytes[8..].copy_from_slice(&(-5000i64).to_le_bytes());
-        assert_eq!(Answer::decode(&bytes), Answer { kind: KIND_REPLY, len: 7, value: ABORTED });
+        assert_eq!(
+            Answer::decode(&bytes),
+            Answer {
+                kind: KIND_REPLY,
+                len: 7,
+                value: ABORTED
+            }
+        );
     }
 
     #[test]
     fn requests_have_the_documented_offsets() {
-        let bytes = Request { flags: 1, nr: 2, in_len: 3, child_fd: 4, ..Request::default() }.encode();
+        let bytes = Request {
+            flags: 1,
+            nr: 2,
+            in_len: 3,
+            child_fd: 4,
+            ..Request::default()
+        }
+        .encode();
         assert_eq!((bytes[0], bytes[8], bytes[64], bytes[104]), (1, 2, 3, 4));
     }
 }

@@ -68,32 +68,59 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToMosd {
     /// I am the warden of this tree (a random number); my uid is taken from the socket.
-    Warden { tree: u64, log: bool },
+    Warden {
+        tree: u64,
+        log: bool,
+    },
     /// I am a host; guests of mine are reported by `Guests`.
-    Host { home: Ipv4Addr },
+    Host {
+        home: Ipv4Addr,
+    },
     /// I am a mover: only `Expect` and `Connect` are used.
     Mover,
     /// A channel with this token will arrive: pass it to me (`FromMosd::Channel`).
-    Expect { token: String },
-    Forget { token: String },
+    Expect {
+        token: String,
+    },
+    Forget {
+        token: String,
+    },
     /// Answer to `FromMosd::ListYours`: all processes of a warden, or all guests of a host.
-    Mine { id: u64, procs: Vec<ProcInfo> },
+    Mine {
+        id: u64,
+        procs: Vec<ProcInfo>,
+    },
     /// Answer to `FromMosd::Move`.
-    Moved { id: u64, outcome: Outcome },
+    Moved {
+        id: u64,
+        outcome: Outcome,
+    },
 
     /// Tools: list processes here.
-    List { local: bool, guests: bool },
+    List {
+        local: bool,
+        guests: bool,
+    },
     /// Tools: move a process whose home is here (or, for root and `out`, a guest); answered by `FromMosd::Result` at once, or after the move with `wait`.
-    Move { pid: i32, to: Target, wait: bool },
+    Move {
+        pid: i32,
+        to: Target,
+        wait: bool,
+    },
     /// Tools: move every process that can move to a random other node (or home).
     Shake,
     /// Tools: this node's address, number and the nodes it knows.
     Status,
     /// Tools: which node is meant (number, address or host name); answered by `FromMosd::Node`.
-    Resolve { name: String },
+    Resolve {
+        name: String,
+    },
     /// Any local process: an authenticated connection to a node, opened by mosd; answered by `FromMosd::Connected` with
     /// the descriptor. The handshake is done; the next frame is the caller's `node::Opening`.
-    Connect { id: u64, node: Ipv4Addr },
+    Connect {
+        id: u64,
+        node: Ipv4Addr,
+    },
 }
 
 /// A node, as mosd knows it.
@@ -108,23 +135,46 @@ pub struct NodeInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromMosd {
     /// To a warden, host or mover: registered. `port` is the TCP port of all nodes.
-    Welcome { address: Ipv4Addr, port: u16 },
+    Welcome {
+        address: Ipv4Addr,
+        port: u16,
+    },
     /// A channel arrived (descriptor attached).
-    Channel { token: String },
+    Channel {
+        token: String,
+    },
     /// To a warden: a node connection meant for it arrived (descriptor attached; its `Opening` was read and is given).
-    Arrived { opening: crate::wire::node::Opening },
+    Arrived {
+        opening: crate::wire::node::Opening,
+    },
     /// To a warden or host: move it and answer with `Moved { id }`.
-    Move { id: u64, pid: i32, to: Target },
+    Move {
+        id: u64,
+        pid: i32,
+        to: Target,
+    },
     /// To a warden: move each process that can move to a node chosen at random from these and home, other than where it is.
-    Shake { nodes: Vec<Ipv4Addr> },
+    Shake {
+        nodes: Vec<Ipv4Addr>,
+    },
     /// To a warden or host: answer with `Mine { id }`.
-    ListYours { id: u64 },
+    ListYours {
+        id: u64,
+    },
     /// Answer to `Connect` (descriptor attached when `error` is `None`).
-    Connected { id: u64, error: Option<String> },
+    Connected {
+        id: u64,
+        error: Option<String>,
+    },
     /// Answers to tools.
     Procs(Vec<ProcInfo>),
     Result(Outcome),
-    Status { me: NodeInfo, nodes: Vec<NodeInfo>, port: u16, version: String },
+    Status {
+        me: NodeInfo,
+        nodes: Vec<NodeInfo>,
+        port: u16,
+        version: String,
+    },
     Node(Option<NodeInfo>),
     /// What was asked cannot be done; in words.
     Error(String),

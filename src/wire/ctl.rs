@@ -10,7 +10,11 @@ use crate::wire::control::{Outcome, Target};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromHost {
     /// Process `pid` runs at this node now.
-    Running { pid: i32, node: Ipv4Addr, nmigs: u32 },
+    Running {
+        pid: i32,
+        node: Ipv4Addr,
+        nmigs: u32,
+    },
     /// A guest forked: `child` is the new process at home; it runs at the same node.
     Forked { parent: i32, child: i32 },
     /// The guest is no longer here: it called exec (and runs at home), or ended.
@@ -28,8 +32,16 @@ pub enum FromHost {
 /// From the warden to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHost {
-    Move { pid: i32, id: u64, to: Target },
+    Move {
+        pid: i32,
+        id: u64,
+        to: Target,
+    },
     /// The home process was stopped (or continued): stop (continue) the guest.
-    Stop { pid: i32 },
-    Continue { pid: i32 },
+    Stop {
+        pid: i32,
+    },
+    Continue {
+        pid: i32,
+    },
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpStream;
 
-
 use crate::home::mover::reconcile::{self, Plan};
 use crate::home::mover::{register, resume};
 use crate::image::{Area, Kind, Meta, areas, pages};
@@ -47,7 +46,12 @@ fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<(
     let mut arrival = Arrival::new(pid, meta)?;
     fault::point("target.pages")?;
     pages::receive(conn, &mut |addr, data| arrival.page(addr, data))?;
-    let deputy = target::take_deputy(conn, client, port, (arrival.meta.stub, arrival.meta.channel_fd))?;
+    let deputy = target::take_deputy(
+        conn,
+        client,
+        port,
+        (arrival.meta.stub, arrival.meta.channel_fd),
+    )?;
     arrival.finish(deputy)?;
     // The sender's copy is void from the switch on, whether or not it hears this.
     let _ = write_frame(conn, &Started::Yes);
@@ -68,10 +72,19 @@ struct Arrival {
 impl Arrival {
     fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
         if meta.threads.len() != 1 || meta.actions.len() != 64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the image is not complete"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the image is not complete",
+            ));
         }
         let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
-        Ok(Arrival { pid, meta, plan, waiting: BTreeMap::new(), written: Vec::new() })
+        Ok(Arrival {
+            pid,
+            meta,
+            plan,
+            waiting: BTreeMap::new(),
+            written: Vec::new(),
+        })
     }
 
     /// Contents for one run of pages. They go straight into the home process where it has the area: it does not use its
@@ -81,7 +94,10 @@ impl Arrival {
         let end = addr + data.len() as u64;
         while at < end {
             let slice = |to: u64| &data[(at - addr) as usize..(to - addr) as usize];
-            let next = self.plan.kept.partition_point(|((_, kept_end), _)| *kept_end <= at);
+            let next = self
+                .plan
+                .kept
+                .partition_point(|((_, kept_end), _)| *kept_end <= at);
             match self.plan.kept.get(next).copied() {
                 Some(((start, stop), file)) if start <= at => {
                     let to = stop.min(end);
@@ -102,7 +118,11 @@ impl Arrival {
     fn finish(&mut self, mut deputy: Deputy) -> io::Result<()> {
         deputy.call(abi::SYS_BRK, [self.meta.mm.brk, 0, 0, 0, 0, 0])?;
         self.grow_stack(&mut deputy)?;
-        let plan = reconcile::plan(&areas::areas(self.pid)?, &self.meta.areas, reserved(&self.meta));
+        let plan = reconcile::plan(
+            &areas::areas(self.pid)?,
+            &self.meta.areas,
+            reserved(&self.meta),
+        );
         for (start, end) in &plan.unmap {
             deputy.call(abi::SYS_MUNMAP, [*start, end - start, 0, 0, 0, 0])?;
         }
@@ -110,10 +130,18 @@ impl Arrival {
             map(&mut deputy, area)?;
         }
         for (start, end, prot) in &plan.protect {
-            deputy.call(abi::SYS_MPROTECT, [*start, end - start, u64::from(*prot), 0, 0, 0])?;
+            deputy.call(
+                abi::SYS_MPROTECT,
+                [*start, end - start, u64::from(*prot), 0, 0, 0],
+            )?;
         }
         self.forget_stale(&mut deputy)?;
-        let shared = |addr: u64| self.meta.areas.iter().any(|a| a.shared && (a.start..a.end).contains(&addr));
+        let shared = |addr: u64| {
+            self.meta
+                .areas
+                .iter()
+                .any(|a| a.shared && (a.start..a.end).contains(&addr))
+        };
         for (addr, data) in &self.waiting {
             if !shared(*addr) {
                 force(self.pid, *addr, data)?;
@@ -124,9 +152,18 @@ impl Arrival {
 
     /// The stack grows by being touched, so that it stays one area.
     fn grow_stack(&mut self, deputy: &mut Deputy) -> io::Result<()> {
-        let Some(stack) = self.meta.areas.iter().find(|area| area.kind == Kind::Stack) else { return Ok(()) };
-        let request = Request { flags: NO_CALL, in_len: 1, in_ptr: stack.start, ..Request::default() };
-        let there = areas::areas(self.pid)?.iter().any(|area| (area.start..area.end).contains(&stack.start));
+        let Some(stack) = self.meta.areas.iter().find(|area| area.kind == Kind::Stack) else {
+            return Ok(());
+        };
+        let request = Request {
+            flags: NO_CALL,
+            in_len: 1,
+            in_ptr: stack.start,
+            ..Request::default()
+        };
+        let there = areas::areas(self.pid)?
+            .iter()
+            .any(|area| (area.start..area.end).contains(&stack.start));
         if !there {
             deputy.rpc(&request, &[0])?;
         }
@@ -142,7 +179,10 @@ impl Arrival {
             }
             for (from, to) in pagemap::present(self.pid, *start, *end)? {
                 for (from, to) in without(from, to, &self.written) {
-                    deputy.call(abi::SYS_MADVISE, [from, to - from, abi::MADV_DONTNEED, 0, 0, 0])?;
+                    deputy.call(
+                        abi::SYS_MADVISE,
+                        [from, to - from, abi::MADV_DONTNEED, 0, 0, 0],
+                    )?;
                 }
             }
         }
@@ -159,10 +199,15 @@ fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
     if !file {
         return force(pid, addr, data);
     }
-    for (at, page) in (addr..).step_by(PAGE as usize).zip(data.chunks(PAGE as usize)) {
+    for (at, page) in (addr..)
+        .step_by(PAGE as usize)
+        .zip(data.chunks(PAGE as usize))
+    {
         let mut there = [0; PAGE as usize];
         let there = &mut there[..page.len()];
-        match mem::read_exact(pid, at, there).or_else(|_| mem::ProcMem::open(pid)?.read_exact(at, there)) {
+        match mem::read_exact(pid, at, there)
+            .or_else(|_| mem::ProcMem::open(pid)?.read_exact(at, there))
+        {
             Ok(()) if there == page => {}
             Ok(()) => force(pid, at, page)?,
             // Behind the end of the file: elsewhere there are zeros, here there is nothing.
@@ -183,10 +228,19 @@ fn force(pid: i32, addr: u64, data: &[u8]) -> io::Result<()> {
 
 /// As the program would have mapped it, so that it becomes one with what lies beside it.
 fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
-    let grows = if area.kind == Kind::Stack { abi::MAP_GROWSDOWN } else { 0 };
+    let grows = if area.kind == Kind::Stack {
+        abi::MAP_GROWSDOWN
+    } else {
+        0
+    };
     let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED | grows;
     let len = area.end - area.start;
-    deputy.call(abi::SYS_MMAP, [area.start, len, u64::from(area.prot), flags, u64::MAX, 0]).map(drop)
+    deputy
+        .call(
+            abi::SYS_MMAP,
+            [area.start, len, u64::from(area.prot), flags, u64::MAX, 0],
+        )
+        .map(drop)
 }
 
 /// The parts of a range that no range of a sorted list covers.
@@ -205,7 +259,6 @@ fn without(from: u64, to: u64, covered: &[(u64, u64)]) -> Vec<(u64, u64)> {
     }
     rest
 }
-
 
 #[cfg(test)]
 mod tests {

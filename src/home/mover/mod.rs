@@ -46,7 +46,12 @@ pub enum FromMover {
 }
 
 /// The entry of `mos-mover`: does the job and tells the warden what became of it.
-pub fn run(job: Job, mut warden: UnixStream, connection: Option<TcpStream>, mut client: Client) -> i32 {
+pub fn run(
+    job: Job,
+    mut warden: UnixStream,
+    connection: Option<TcpStream>,
+    mut client: Client,
+) -> i32 {
     let outcome = match job {
         Job::Out(job) => out::out(&job, &mut warden, &mut client),
         Job::Back { pid, .. } => match connection {

@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::image::capture::Calls;
 use crate::home::mover::resume::time_pointer;
 use crate::home::mover::seize::{self, Held, words};
 use crate::home::mover::{OutJob, register};
+use crate::image::capture::Calls;
 use crate::image::{HomeId, Meta, MmLayout, Resume, areas, capture, check, vdso};
 use crate::migrate::fault;
 use crate::migrate::mirror::mirrored_all;
@@ -39,7 +39,13 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     let mut conn = client.connect_node(job.node)?;
     let status = procfs::status(job.pid)?;
     let (uid, gid) = (status.uid, status.gid);
-    let id = HomeId { node: home, pid: job.pid, tree: job.tree, uid, gid };
+    let id = HomeId {
+        node: home,
+        pid: job.pid,
+        tree: job.tree,
+        uid,
+        gid,
+    };
     let offer = Offer {
         home,
         home_pid: job.pid,
@@ -54,7 +60,11 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     source::offer(&mut conn, &Opening::Migrate(offer))?;
 
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
-    let Held { mut deputy, thread, areas } = seize::seize(job.pid, job.filters, warden, &lost)?;
+    let Held {
+        mut deputy,
+        thread,
+        areas,
+    } = seize::seize(job.pid, job.filters, warden, &lost)?;
     let meta = complete(job, id, &mut deputy, thread, areas)?;
     source::send_image(&mut conn, job.pid, &meta)?;
     deputy.set_actions(&mirrored_all(&meta.actions, meta.stub))?;
@@ -129,7 +139,9 @@ fn layout(stat: &procfs::Stat, brk: u64) -> MmLayout {
 
 /// The kernel has stored what was left of `select`'s time when it was interrupted; the time on the way counts as well.
 fn count_the_way(pid: i32, nr: u64, thread: &mut crate::image::Thread) -> std::io::Result<()> {
-    let Some(addr) = time_pointer(nr, &words(&thread.regs)?) else { return Ok(()) };
+    let Some(addr) = time_pointer(nr, &words(&thread.regs)?) else {
+        return Ok(());
+    };
     let mut bytes = [0; 16];
     mem::read_exact(pid, addr, &mut bytes)?;
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));

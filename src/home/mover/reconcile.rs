@@ -15,15 +15,23 @@ pub struct Plan {
 
 /// Areas that a move never touches.
 fn fixed(area: &Area) -> bool {
-    matches!(area.kind, Kind::Vdso | Kind::Vvar | Kind::Vsyscall | Kind::Stub)
+    matches!(
+        area.kind,
+        Kind::Vdso | Kind::Vvar | Kind::Vsyscall | Kind::Stub
+    )
 }
 
 /// Compares the areas of the process now with the wanted ones. `reserved` (the stub and what lies behind it) stays out.
 pub fn plan(now: &[Area], wanted: &[Area], reserved: (u64, u64)) -> Plan {
-    let inside = |area: &&Area| !fixed(area) && (area.end <= reserved.0 || reserved.1 <= area.start);
+    let inside =
+        |area: &&Area| !fixed(area) && (area.end <= reserved.0 || reserved.1 <= area.start);
     let now: Vec<&Area> = now.iter().filter(inside).collect();
     let wanted: Vec<&Area> = wanted.iter().filter(inside).collect();
-    let mut points: Vec<u64> = now.iter().chain(&wanted).flat_map(|area| [area.start, area.end]).collect();
+    let mut points: Vec<u64> = now
+        .iter()
+        .chain(&wanted)
+        .flat_map(|area| [area.start, area.end])
+        .collect();
     points.sort_unstable();
     points.dedup();
     let mut plan = Plan::default();
@@ -42,7 +50,10 @@ fn covering<'a>(areas: &[&'a Area], cursor: &mut usize, start: u64) -> Option<&'
     while *cursor < areas.len() && areas[*cursor].end <= start {
         *cursor += 1;
     }
-    areas.get(*cursor).copied().filter(|area| area.start <= start)
+    areas
+        .get(*cursor)
+        .copied()
+        .filter(|area| area.start <= start)
 }
 
 impl Plan {
@@ -58,7 +69,13 @@ impl Plan {
                     self.kept.push(((start, end), is.file.is_some()));
                 }
             }
-            (_, Some(should)) => self.map.push(Area { start, end, file: None, shared: false, ..should.clone() }),
+            (_, Some(should)) => self.map.push(Area {
+                start,
+                end,
+                file: None,
+                shared: false,
+                ..should.clone()
+            }),
         }
     }
 }
@@ -71,7 +88,8 @@ fn push_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
 }
 
 fn same_backing(is: &Area, should: &Area, at: u64) -> bool {
-    let place = |area: &Area, file: &FileArea| (file.dev, file.inode, file.offset + (at - area.start));
+    let place =
+        |area: &Area, file: &FileArea| (file.dev, file.inode, file.offset + (at - area.start));
     let file = |area: &Area| area.file.as_ref().map(|file| place(area, file));
     is.shared == should.shared && file(is) == file(should)
 }
@@ -81,19 +99,35 @@ mod tests {
     use super::*;
 
     fn area(start: u64, end: u64, prot: u32) -> Area {
-        Area { start, end, prot, ..Area::default() }
+        Area {
+            start,
+            end,
+            prot,
+            ..Area::default()
+        }
     }
 
     fn file(start: u64, end: u64, offset: u64) -> Area {
-        let file = FileArea { path: "f".into(), offset, dev: 1, inode: 2 };
-        Area { file: Some(file), ..area(start, end, 1) }
+        let file = FileArea {
+            path: "f".into(),
+            offset,
+            dev: 1,
+            inode: 2,
+        };
+        Area {
+            file: Some(file),
+            ..area(start, end, 1)
+        }
     }
 
     #[test]
     fn equal_maps_need_nothing() {
         let areas = [area(0, 10, 3), file(20, 30, 0)];
         let plan = plan(&areas, &areas, (100, 200));
-        assert_eq!((plan.unmap, plan.map, plan.protect), (vec![], vec![], vec![]));
+        assert_eq!(
+            (plan.unmap, plan.map, plan.protect),
+            (vec![], vec![], vec![])
+        );
         assert_eq!(plan.kept, [((0, 10), false), ((20, 30), true)]);
     }
 
@@ -104,7 +138,13 @@ mod tests {
         let plan = plan(&now, &wanted, (100, 200));
         assert_eq!(plan.unmap, [(10, 20), (45, 50)]);
         assert_eq!(plan.protect, [(0, 10, 1)]);
-        assert_eq!(plan.map.iter().map(|a| (a.start, a.end)).collect::<Vec<_>>(), [(30, 40)]);
+        assert_eq!(
+            plan.map
+                .iter()
+                .map(|a| (a.start, a.end))
+                .collect::<Vec<_>>(),
+            [(30, 40)]
+        );
     }
 
     #[test]

@@ -4,16 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use crate::home::mover::seize::words;
-use crate::image::{Meta, Resume, Thread};
 use crate::image::capture::Calls;
+use crate::image::{Meta, Resume, Thread};
 use crate::migrate::deputy::{Deputy, Frame};
-use crate::sys::{abi, mem};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::{Now, Running, Stopped};
 use crate::sys::regs::Regs;
 use crate::sys::socket::wait_readable;
 use crate::sys::status::Status;
 use crate::sys::stub;
+use crate::sys::{abi, mem};
 use crate::wire::channel::{FRAME, FRAME_SIZE, INLINE_IN, RESUME, Request};
 
 /// Index of FS and GS base in `user_regs_struct`.
@@ -34,10 +34,19 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 /// Lets the process go on natively. All its signals are blocked until the registers are set.
 pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
     let thread = &meta.threads[0];
-    deputy.call(abi::SYS_ARCH_PRCTL, [abi::ARCH_SET_FS, thread.regs[FS_BASE], 0, 0, 0, 0])?;
-    deputy.call(abi::SYS_ARCH_PRCTL, [abi::ARCH_SET_GS, thread.regs[GS_BASE], 0, 0, 0, 0])?;
+    deputy.call(
+        abi::SYS_ARCH_PRCTL,
+        [abi::ARCH_SET_FS, thread.regs[FS_BASE], 0, 0, 0, 0],
+    )?;
+    deputy.call(
+        abi::SYS_ARCH_PRCTL,
+        [abi::ARCH_SET_GS, thread.regs[GS_BASE], 0, 0, 0, 0],
+    )?;
     if thread.robust.0 != 0 {
-        deputy.call(abi::SYS_SET_ROBUST_LIST, [thread.robust.0, thread.robust.1, 0, 0, 0, 0])?;
+        deputy.call(
+            abi::SYS_SET_ROBUST_LIST,
+            [thread.robust.0, thread.robust.1, 0, 0, 0, 0],
+        )?;
     }
     deputy.call(abi::SYS_SET_TID_ADDRESS, [thread.clear_tid, 0, 0, 0, 0, 0])?;
     deputy.set_actions(&meta.actions)?;
@@ -75,7 +84,11 @@ fn send_again(pid: i32, deputy: &mut Deputy, info: &[u8]) -> io::Result<()> {
 
 /// Calls whose time-out cannot be shortened at home without changing the program's registers. They fail with `EINTR`, as they do
 /// after any stop of a process; what calls them reckons with that and computes its time-out anew.
-const EVENT_LOOPS: [u64; 3] = [abi::SYS_EPOLL_WAIT, abi::SYS_EPOLL_PWAIT, abi::SYS_EPOLL_PWAIT2];
+const EVENT_LOOPS: [u64; 3] = [
+    abi::SYS_EPOLL_WAIT,
+    abi::SYS_EPOLL_PWAIT,
+    abi::SYS_EPOLL_PWAIT2,
+];
 
 fn timed(resume: &Resume) -> u64 {
     match resume {
@@ -122,24 +135,47 @@ impl Timed {
         match nr {
             // Not when a handler has made it fail already.
             _ if regs[RAX] != nr => None,
-            abi::SYS_NANOSLEEP => Some(Timed { nr, args: raw, time: Some((0, time)) }),
-            abi::SYS_CLOCK_NANOSLEEP if raw[1] == 0 => Some(Timed { nr, args: raw, time: Some((2, time)) }),
+            abi::SYS_NANOSLEEP => Some(Timed {
+                nr,
+                args: raw,
+                time: Some((0, time)),
+            }),
+            abi::SYS_CLOCK_NANOSLEEP if raw[1] == 0 => Some(Timed {
+                nr,
+                args: raw,
+                time: Some((2, time)),
+            }),
             abi::SYS_POLL => {
                 let left = ns.div_ceil(1_000_000).min(i32::MAX as u64);
-                Some(Timed { nr, args: [raw[0], raw[1], left, 0, 0, 0], time: None })
+                Some(Timed {
+                    nr,
+                    args: [raw[0], raw[1], left, 0, 0, 0],
+                    time: None,
+                })
             }
             _ => None,
         }
     }
 
-    fn rearm(mut self, pid: i32, thread: &Thread, mut regs: [u64; 27], mut deputy: Deputy) -> io::Result<()> {
+    fn rearm(
+        mut self,
+        pid: i32,
+        thread: &Thread,
+        mut regs: [u64; 27],
+        mut deputy: Deputy,
+    ) -> io::Result<()> {
         set_altstack(thread, &mut deputy)?;
         let mut input = Vec::new();
         if let Some((at, time)) = self.time {
             self.args[at] = deputy.base + INLINE_IN;
             input.extend(time);
         }
-        let request = Request { nr: self.nr, args: self.args, in_len: input.len() as u64, ..Request::default() };
+        let request = Request {
+            nr: self.nr,
+            args: self.args,
+            in_len: input.len() as u64,
+            ..Request::default()
+        };
         deputy.send(&request, &input)?;
         let (task, result) = stop_in_call(pid, &mut deputy)?;
         if result == -abi::ERESTART_RESTARTBLOCK {
@@ -153,7 +189,12 @@ impl Timed {
 }
 
 /// The restart block of the home process still holds the call: `restart_syscall` goes on with it. (`rt_sigreturn` would clear it.)
-fn continue_native(pid: i32, thread: &Thread, mut regs: [u64; 27], mut deputy: Deputy) -> io::Result<()> {
+fn continue_native(
+    pid: i32,
+    thread: &Thread,
+    mut regs: [u64; 27],
+    mut deputy: Deputy,
+) -> io::Result<()> {
     set_altstack(thread, &mut deputy)?;
     let stopped = Running::seize(pid, 0)?.stop_past_signals()?;
     let task = stopped.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -176,19 +217,29 @@ fn release(task: Stopped, thread: &Thread, mut regs: [u64; 27], deputy: &Deputy)
 /// `select`, `pselect6` and `ppoll` leave their remaining time in the program's memory when they are interrupted; so it is there when
 /// they are repeated.
 fn store_time_left(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()> {
-    let Some(left) = thread.resume.left() else { return Ok(()) };
+    let Some(left) = thread.resume.left() else {
+        return Ok(());
+    };
     let fraction = match timed(&thread.resume) {
         abi::SYS_SELECT => left.subsec_micros(),
         _ => left.subsec_nanos(),
     };
-    let Some(addr) = time_pointer(timed(&thread.resume), regs) else { return Ok(()) };
-    let bytes = [left.as_secs().to_le_bytes(), u64::from(fraction).to_le_bytes()].concat();
+    let Some(addr) = time_pointer(timed(&thread.resume), regs) else {
+        return Ok(());
+    };
+    let bytes = [
+        left.as_secs().to_le_bytes(),
+        u64::from(fraction).to_le_bytes(),
+    ]
+    .concat();
     mem::write_all(pid, addr, &bytes)
 }
 
 /// A sleep that a handler made fail tells how much of it is left.
 fn store_remainder(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()> {
-    let Some(left) = thread.resume.left() else { return Ok(()) };
+    let Some(left) = thread.resume.left() else {
+        return Ok(());
+    };
     let addr = match timed(&thread.resume) {
         abi::SYS_NANOSLEEP => regs[RSI],
         abi::SYS_CLOCK_NANOSLEEP if regs[RSI] == 0 => regs[R10],
@@ -197,7 +248,11 @@ fn store_remainder(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()
     if addr == 0 || regs[RAX] as i64 != -i64::from(abi::EINTR) {
         return Ok(());
     }
-    let bytes = [left.as_secs().to_le_bytes(), u64::from(left.subsec_nanos()).to_le_bytes()].concat();
+    let bytes = [
+        left.as_secs().to_le_bytes(),
+        u64::from(left.subsec_nanos()).to_le_bytes(),
+    ]
+    .concat();
     mem::write_all(pid, addr, &bytes)
 }
 
@@ -217,7 +272,9 @@ fn set_altstack(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
     bytes[..8].copy_from_slice(&pointer.to_le_bytes());
     bytes[8..12].copy_from_slice(&flags.to_le_bytes());
     bytes[16..].copy_from_slice(&size.to_le_bytes());
-    deputy.call_with(abi::SYS_SIGALTSTACK, [0; 6], 0, &bytes).map(drop)
+    deputy
+        .call_with(abi::SYS_SIGALTSTACK, [0; 6], 0, &bytes)
+        .map(drop)
 }
 
 /// Stops the deputy in the call that it was just sent, or after it if the call has ended already; and the call's result so far.
@@ -250,24 +307,39 @@ fn stop_in_call(pid: i32, deputy: &mut Deputy) -> io::Result<(Stopped, i64)> {
 /// Signals that wait for the process.
 fn pending(deputy: &mut Deputy) -> io::Result<u64> {
     let (_, bytes) = deputy.call_out(abi::SYS_RT_SIGPENDING, [0, 8, 0, 0, 0, 0], 0, 8)?;
-    Ok(u64::from_le_bytes(bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?))
+    Ok(u64::from_le_bytes(
+        bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?,
+    ))
 }
 
 /// Whether a call that was interrupted (`code`) fails with `EINTR` because one of `signals` runs a handler before it could be repeated.
 fn fails_by_handler(meta: &Meta, code: i64, signals: u64) -> bool {
-    (1..).zip(&meta.actions).any(|(signo, [handler, flags, ..])| {
-        let handled = signals & abi::bit(signo) != 0 && *handler != abi::SIG_DFL && *handler != abi::SIG_IGN;
-        handled && (code != -abi::ERESTARTSYS || flags & abi::SA_RESTART == 0) && code != -abi::ERESTARTNOINTR
-    })
+    (1..)
+        .zip(&meta.actions)
+        .any(|(signo, [handler, flags, ..])| {
+            let handled = signals & abi::bit(signo) != 0
+                && *handler != abi::SIG_DFL
+                && *handler != abi::SIG_IGN;
+            handled
+                && (code != -abi::ERESTARTSYS || flags & abi::SA_RESTART == 0)
+                && code != -abi::ERESTARTNOINTR
+        })
 }
 
 fn leave_stub(thread: &Thread, regs: &[u64; 27], deputy: &mut Deputy) -> io::Result<()> {
     let at = deputy.base + FRAME;
     let frame = stub::frame::build(regs, &thread.xsave, thread.mask, thread.altstack, at);
     if frame.len() as u64 > FRAME_SIZE {
-        return Err(io::Error::other("its processor state is larger than the stub's frame"));
+        return Err(io::Error::other(
+            "its processor state is larger than the stub's frame",
+        ));
     }
-    let request =
-        Request { flags: RESUME, in_len: frame.len() as u64, in_ptr: at, out_ptr: at, ..Request::default() };
+    let request = Request {
+        flags: RESUME,
+        in_len: frame.len() as u64,
+        in_ptr: at,
+        out_ptr: at,
+        ..Request::default()
+    };
     deputy.send(&request, &frame)
 }

@@ -17,9 +17,9 @@ use crate::migrate::tracee;
 use crate::sys::inject::Injector;
 use crate::sys::process::random;
 use crate::sys::ptrace::{Running, Stopped};
+use crate::sys::socket::{AbstractListener, peer_pid};
 use crate::sys::status::Status;
 use crate::sys::stub;
-use crate::sys::socket::{AbstractListener, peer_pid};
 use crate::sys::{abi, mem, tracked};
 use crate::wire::channel::{CODE, DATA, FRAME, FRAME_SIZE, STACK_TOP, STUB_SIZE};
 use crate::wire::frame::write_frame;
@@ -27,8 +27,14 @@ use crate::wire::frame::write_frame;
 /// How long a process may stay in the kernel before a move is given up.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 /// Where the stub is put if nothing is there: far from what any program maps by itself.
-const PLACES: [u64; 6] =
-    [0x2f00_0000_0000, 0x2e00_0000_0000, 0x3100_0000_0000, 0x4200_0000_0000, 0x5300_0000_0000, 0x1900_0000_0000];
+const PLACES: [u64; 6] = [
+    0x2f00_0000_0000,
+    0x2e00_0000_0000,
+    0x3100_0000_0000,
+    0x4200_0000_0000,
+    0x5300_0000_0000,
+    0x1900_0000_0000,
+];
 /// Descriptor numbers for the channel, from the highest that is tried down.
 const HIGHEST_FD: u64 = 1023;
 
@@ -65,7 +71,9 @@ fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
     let deadline = Instant::now() + STOP_WAIT;
     loop {
         let Some(status) = tracee::wait_until(pid, deadline)? else {
-            return Err(Stayed("it is busy in the kernel and cannot be stopped now".to_owned()));
+            return Err(Stayed(
+                "it is busy in the kernel and cannot be stopped now".to_owned(),
+            ));
         };
         match status {
             Status::Event(..) => return Ok(()),
@@ -111,30 +119,56 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
     if fresh {
         map_stub(pid, base, &areas)?;
     }
-    let frame = stub::frame::build(&words(&thread.regs)?, &thread.xsave, thread.mask, KEEP_ALTSTACK, base + FRAME);
+    let frame = stub::frame::build(
+        &words(&thread.regs)?,
+        &thread.xsave,
+        thread.mask,
+        KEEP_ALTSTACK,
+        base + FRAME,
+    );
     if frame.len() as u64 > FRAME_SIZE {
-        return Err(Stayed("its processor state is larger than the stub's frame".to_owned()));
+        return Err(Stayed(
+            "its processor state is larger than the stub's frame".to_owned(),
+        ));
     }
-    let data = stub::Data::new(channel_fd).connect_abstract(&name).rollback(base + FRAME).lost(lost).encode();
+    let data = stub::Data::new(channel_fd)
+        .connect_abstract(&name)
+        .rollback(base + FRAME)
+        .lost(lost)
+        .encode();
     mem::write_all(pid, base + CODE, stub::code())?;
     mem::write_all(pid, base + DATA, &data)?;
     mem::write_all(pid, base + FRAME, &frame)?;
     start(pid, base)?;
-    Ok(Entry { pid, listener, base, channel_fd, thread, areas })
+    Ok(Entry {
+        pid,
+        listener,
+        base,
+        channel_fd,
+        thread,
+        areas,
+    })
 }
 
 /// The stub's base, and whether it must be mapped: a process that has been away before still has its range.
 fn place(pid: i32, areas: &mut [Area]) -> Result<(u64, bool), Stayed> {
     let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;
     for area in areas.iter_mut() {
-        let like = area.end - area.start == STUB_SIZE && area.prot == rwx && area.file.is_none() && !area.shared;
+        let like = area.end - area.start == STUB_SIZE
+            && area.prot == rwx
+            && area.file.is_none()
+            && !area.shared;
         if like && PLACES.contains(&area.start) && has_stub(pid, area.start) {
             area.kind = Kind::Stub;
             return Ok((area.start, false));
         }
     }
     // A gigabyte above the stub is for the larger staging area.
-    let free = |start: u64| areas.iter().all(|area| area.end <= start || start + (4 << 30) <= area.start);
+    let free = |start: u64| {
+        areas
+            .iter()
+            .all(|area| area.end <= start || start + (4 << 30) <= area.start)
+    };
     PLACES
         .into_iter()
         .find(|start| free(*start))
@@ -151,9 +185,15 @@ fn map_stub(pid: i32, base: u64, areas: &[Area]) -> Result<(), Stayed> {
     let gadget = vdso::find_syscall(pid, areas)
         .ok_or_else(|| Stayed("it has no vDSO to make a system call from".to_owned()))?;
     let prot = abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC;
-    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED_NOREPLACE | abi::MAP_NORESERVE;
-    let at = Injector::new(Stopped::known(pid), gadget)?.call(abi::SYS_MMAP, [base, STUB_SIZE, prot, flags, u64::MAX, 0])?;
-    if at == base { Ok(()) } else { Err(Stayed("the stub could not be mapped".to_owned())) }
+    let flags =
+        abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED_NOREPLACE | abi::MAP_NORESERVE;
+    let at = Injector::new(Stopped::known(pid), gadget)?
+        .call(abi::SYS_MMAP, [base, STUB_SIZE, prot, flags, u64::MAX, 0])?;
+    if at == base {
+        Ok(())
+    } else {
+        Err(Stayed("the stub could not be mapped".to_owned()))
+    }
 }
 
 /// A number for the channel that the process does not use, under its limit.
@@ -179,17 +219,35 @@ fn start(pid: i32, base: u64) -> io::Result<()> {
 }
 
 fn accept(entry: Entry) -> Result<Held, Stayed> {
-    let Entry { pid, listener, base, channel_fd, thread, areas } = entry;
+    let Entry {
+        pid,
+        listener,
+        base,
+        channel_fd,
+        thread,
+        areas,
+    } = entry;
     let channel: OwnedFd = listener.accept(STOP_WAIT).map_err(|error| {
-        Stayed(format!("it could not connect to its mover (another network namespace?): {error}"))
+        Stayed(format!(
+            "it could not connect to its mover (another network namespace?): {error}"
+        ))
     })?;
     if peer_pid(&channel)? != pid {
         return Err(Stayed("something else connected to the mover".to_owned()));
     }
-    Ok(Held { deputy: Deputy::new(channel, base, channel_fd), thread, areas })
+    Ok(Held {
+        deputy: Deputy::new(channel, base, channel_fd),
+        thread,
+        areas,
+    })
 }
 
 /// The registers as `stub::frame` takes them.
 pub fn words(regs: &[u64]) -> io::Result<[u64; 27]> {
-    regs.try_into().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the image has no complete registers"))
+    regs.try_into().map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the image has no complete registers",
+        )
+    })
 }

@@ -13,17 +13,28 @@ use crate::wire::frame::{FrameBuffer, write_frame};
 impl Warden {
     pub fn add_ctl(&mut self, pid: i32, stream: TcpStream) {
         let id = self.number();
-        self.ctls.insert(id, Ctl { stream, buffer: FrameBuffer::new(1 << 20), pid });
+        self.ctls.insert(
+            id,
+            Ctl {
+                stream,
+                buffer: FrameBuffer::new(1 << 20),
+                pid,
+            },
+        );
     }
 
     /// Says something to a host; false when it is gone.
     pub fn to_host(&mut self, id: u64, message: &ToHost) -> bool {
-        let Some(ctl) = self.ctls.get_mut(&id) else { return false };
+        let Some(ctl) = self.ctls.get_mut(&id) else {
+            return false;
+        };
         write_frame(&mut ctl.stream, message).is_ok()
     }
 
     pub fn ctl_readable(&mut self, id: u64) {
-        let Some(ctl) = self.ctls.get_mut(&id) else { return };
+        let Some(ctl) = self.ctls.get_mut(&id) else {
+            return;
+        };
         let mut bytes = [0; 4096];
         // One read a round: the socket is readable, so this does not wait.
         let open = match ctl.stream.read(&mut bytes) {
@@ -55,7 +66,9 @@ impl Warden {
             FromHost::Running { pid, node, nmigs } => {
                 // A warden that took over learns of away processes by this.
                 self.know(pid);
-                let Some(proc) = self.procs.get_mut(&pid) else { return };
+                let Some(proc) = self.procs.get_mut(&pid) else {
+                    return;
+                };
                 proc.place = Place::Away(node);
                 proc.settings.nmigs = nmigs;
                 proc.ctl = Some(id);
@@ -63,7 +76,9 @@ impl Warden {
                 self.notify_migration(pid);
             }
             FromHost::Left { pid, cpu_ns } => {
-                let Some(proc) = self.procs.get_mut(&pid) else { return };
+                let Some(proc) = self.procs.get_mut(&pid) else {
+                    return;
+                };
                 proc.cpu_away_ns += cpu_ns;
                 // It may have left again meanwhile, for another host.
                 if proc.ctl == Some(id) {
@@ -71,13 +86,17 @@ impl Warden {
                 }
             }
             FromHost::Interrupt { pid } => {
-                if let Some(ctl) = self.ctls.get(&id) && ctl.pid == pid {
+                if let Some(ctl) = self.ctls.get(&id)
+                    && ctl.pid == pid
+                {
                     interrupt::interrupt(pid);
                 }
             }
             FromHost::Moved { pid, id, outcome } => {
                 // Only the order that is under way: an earlier one may have been settled by its mover.
-                if self.procs.get(&pid).is_some_and(|proc| proc.moving.as_ref().is_some_and(|moving| moving.told == id)) {
+                if self.procs.get(&pid).is_some_and(|proc| {
+                    proc.moving.as_ref().is_some_and(|moving| moving.told == id)
+                }) {
                     self.moved(pid, outcome);
                 }
             }
@@ -97,7 +116,9 @@ impl Warden {
 
     /// A process runs natively here (again).
     pub fn at_home(&mut self, pid: i32, nmigs: Option<u32>) {
-        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
         proc.place = Place::Home;
         proc.ctl = None;
         proc.halted = false;
@@ -109,7 +130,9 @@ impl Warden {
 
     /// The signal that a program asked for after each migration (`/proc/self/sigmig`).
     fn notify_migration(&self, pid: i32) {
-        let Some(proc) = self.procs.get(&pid) else { return };
+        let Some(proc) = self.procs.get(&pid) else {
+            return;
+        };
         if proc.settings.sigmig != 0 && unix::kill(pid, proc.settings.sigmig as i32).is_err() {
             log::debug!("{pid} ended before its signal");
         }
@@ -117,8 +140,13 @@ impl Warden {
 
     /// A host is gone. Where its process is now was said before, unless it died.
     fn ctl_ended(&mut self, id: u64) {
-        let Some(ctl) = self.ctls.remove(&id) else { return };
-        let here = self.procs.get(&ctl.pid).is_some_and(|proc| proc.ctl == Some(id));
+        let Some(ctl) = self.ctls.remove(&id) else {
+            return;
+        };
+        let here = self
+            .procs
+            .get(&ctl.pid)
+            .is_some_and(|proc| proc.ctl == Some(id));
         if here {
             self.at_home(ctl.pid, None);
             self.moved(ctl.pid, Outcome::Stayed("its host ended".to_owned()));
@@ -129,11 +157,20 @@ impl Warden {
     pub fn watch(&mut self) {
         let mut changes = Vec::new();
         for (pid, proc) in &mut self.procs {
-            let (Place::Away(_), Some(ctl)) = (proc.place, proc.ctl) else { continue };
+            let (Place::Away(_), Some(ctl)) = (proc.place, proc.ctl) else {
+                continue;
+            };
             let stopped = procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
             if stopped != proc.halted {
                 proc.halted = stopped;
-                changes.push((ctl, if stopped { ToHost::Stop { pid: *pid } } else { ToHost::Continue { pid: *pid } }));
+                changes.push((
+                    ctl,
+                    if stopped {
+                        ToHost::Stop { pid: *pid }
+                    } else {
+                        ToHost::Continue { pid: *pid }
+                    },
+                ));
             }
         }
         for (ctl, message) in changes {

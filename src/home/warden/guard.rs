@@ -35,7 +35,10 @@ pub fn run(job: &WardenJob, mut launch: UnixStream) -> io::Result<()> {
             }
         }
         // Readable or not: what counts is whether anybody runs under the filter.
-        let ready = poll::wait_events(&[(listener.as_fd().as_raw_fd(), Interest::Write)], Some(PAUSE))?;
+        let ready = poll::wait_events(
+            &[(listener.as_fd().as_raw_fd(), Interest::Write)],
+            Some(PAUSE),
+        )?;
         if ready[0].hung_up {
             return Ok(());
         }

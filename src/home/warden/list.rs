@@ -8,7 +8,7 @@ use crate::home::warden::state::{Proc, Warden};
 use crate::image::{areas, check};
 use crate::sys::procfs;
 use crate::wire::client::Client;
-use crate::wire::control::{Frozen, FromMosd, Place, ProcInfo, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Place, ProcInfo, ToMosd};
 
 impl Warden {
     /// Adds a process; it inherits what its parent may pass on (manual, "recursive mosrun").
@@ -36,7 +36,10 @@ impl Warden {
             return;
         }
         let parent = procfs::stat(pid).map(|stat| stat.ppid).unwrap_or_default();
-        let settings = self.procs.get(&parent).map_or_else(Settings::default, |proc| proc.settings.clone());
+        let settings = self
+            .procs
+            .get(&parent)
+            .map_or_else(Settings::default, |proc| proc.settings.clone());
         let native = self.procs.get(&parent).is_some_and(|proc| proc.native);
         self.add(pid, &settings);
         if let Some(proc) = self.procs.get_mut(&pid) {
@@ -46,13 +49,21 @@ impl Warden {
 
     /// Whether a known pid is still that process.
     pub fn alive(&self, pid: i32) -> bool {
-        let Some(proc) = self.procs.get(&pid) else { return false };
-        procfs::stat(pid).is_ok_and(|stat| stat.start_time == proc.born && !matches!(stat.state, b'Z' | b'X'))
+        let Some(proc) = self.procs.get(&pid) else {
+            return false;
+        };
+        procfs::stat(pid)
+            .is_ok_and(|stat| stat.start_time == proc.born && !matches!(stat.state, b'Z' | b'X'))
     }
 
     /// Brings the list up to date.
     pub fn refresh(&mut self) {
-        let dead: Vec<i32> = self.procs.keys().copied().filter(|pid| !self.alive(*pid)).collect();
+        let dead: Vec<i32> = self
+            .procs
+            .keys()
+            .copied()
+            .filter(|pid| !self.alive(*pid))
+            .collect();
         let mut at = 0;
         let mut pids: Vec<i32> = self.procs.keys().copied().collect();
         while at < pids.len() {
@@ -83,14 +94,22 @@ impl Warden {
 
     pub fn infos(&mut self) -> Vec<ProcInfo> {
         self.refresh();
-        let mut infos: Vec<ProcInfo> =
-            self.procs.iter().filter(|(_, proc)| !proc.native).map(|(pid, proc)| self.info(*pid, proc)).collect();
+        let mut infos: Vec<ProcInfo> = self
+            .procs
+            .iter()
+            .filter(|(_, proc)| !proc.native)
+            .map(|(pid, proc)| self.info(*pid, proc))
+            .collect();
         infos.sort_by_key(|info| info.pid);
         infos
     }
 
     fn info(&self, pid: i32, proc: &Proc) -> ProcInfo {
-        let starting = proc.start.is_some() || proc.moving.as_ref().is_some_and(|moving| moving.start.is_some());
+        let starting = proc.start.is_some()
+            || proc
+                .moving
+                .as_ref()
+                .is_some_and(|moving| moving.start.is_some());
         let place = match proc.place {
             Place::Home if starting => Place::Starting,
             Place::Home if proc.moving.is_some() => Place::Leaving,
@@ -98,11 +117,17 @@ impl Warden {
         };
         ProcInfo {
             pid,
-            uid: procfs::status(pid).map(|status| status.uid).unwrap_or_default(),
+            uid: procfs::status(pid)
+                .map(|status| status.uid)
+                .unwrap_or_default(),
             place,
             from: None,
             origpid: None,
-            frozen: if proc.settings.freezable { Frozen::No } else { Frozen::NotApplicable },
+            frozen: if proc.settings.freezable {
+                Frozen::No
+            } else {
+                Frozen::NotApplicable
+            },
             nmigs: proc.settings.nmigs,
             stays: self.why_not(pid),
             locked: proc.settings.locked,
@@ -112,7 +137,11 @@ impl Warden {
 
     /// The address of a node number (or of an address as a number).
     pub fn node_of(&self, number: u32) -> Option<Ipv4Addr> {
-        let name = if number > 0xffff { Ipv4Addr::from(number).to_string() } else { number.to_string() };
+        let name = if number > 0xffff {
+            Ipv4Addr::from(number).to_string()
+        } else {
+            number.to_string()
+        };
         let mut client = Client::connect(&Paths::from_env()).ok()?;
         match client.ask(&ToMosd::Resolve { name }) {
             Ok(FromMosd::Node(Some(node))) => Some(node.address),

@@ -16,7 +16,9 @@ use crate::wire::node::Opening;
 impl Warden {
     pub fn mosd_readable(&mut self) {
         loop {
-            let Some(client) = &mut self.client else { return };
+            let Some(client) = &mut self.client else {
+                return;
+            };
             match client.try_recv() {
                 Ok(Some((message, fd))) => self.mosd_says(message, fd),
                 Ok(None) => return,
@@ -44,10 +46,28 @@ impl Warden {
                 let procs = self.infos();
                 self.to_mosd(&ToMosd::Mine { id, procs });
             }
-            (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving { id: Some(id), to, told: 0, start: None }),
+            (FromMosd::Move { id, pid, to }, _) => self.order(
+                pid,
+                Moving {
+                    id: Some(id),
+                    to,
+                    told: 0,
+                    start: None,
+                },
+            ),
             (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
-            (FromMosd::Arrived { opening: Opening::Ctl { pid, .. } }, Some(fd)) => self.host_connected(pid, fd),
-            (FromMosd::Arrived { opening: Opening::Return { pid, .. } }, Some(fd)) => self.coming_home(pid, fd),
+            (
+                FromMosd::Arrived {
+                    opening: Opening::Ctl { pid, .. },
+                },
+                Some(fd),
+            ) => self.host_connected(pid, fd),
+            (
+                FromMosd::Arrived {
+                    opening: Opening::Return { pid, .. },
+                },
+                Some(fd),
+            ) => self.coming_home(pid, fd),
             _ => {}
         }
     }
@@ -57,7 +77,9 @@ impl Warden {
         self.refresh();
         let pids: Vec<i32> = self.procs.keys().copied().collect();
         for pid in pids {
-            let Some(proc) = self.procs.get(&pid) else { continue };
+            let Some(proc) = self.procs.get(&pid) else {
+                continue;
+            };
             if proc.native || proc.moving.is_some() || proc.start.is_some() {
                 continue;
             }
@@ -73,7 +95,15 @@ impl Warden {
                 continue;
             }
             let to = places[(unix::random_u64() % places.len() as u64) as usize];
-            self.order(pid, Moving { id: None, to, told: 0, start: None });
+            self.order(
+                pid,
+                Moving {
+                    id: None,
+                    to,
+                    told: 0,
+                    start: None,
+                },
+            );
         }
     }
 
@@ -82,20 +112,37 @@ impl Warden {
         if !self.alive(pid) {
             return self.outcome(pid, &moving, Outcome::Gone);
         }
-        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
         if proc.native {
-            return self.outcome(pid, &moving, Outcome::Stayed("it runs natively (mosnative)".to_owned()));
+            return self.outcome(
+                pid,
+                &moving,
+                Outcome::Stayed("it runs natively (mosnative)".to_owned()),
+            );
         }
         if proc.moving.is_some() {
-            return self.outcome(pid, &moving, Outcome::Stayed("another move is under way".to_owned()));
+            return self.outcome(
+                pid,
+                &moving,
+                Outcome::Stayed("another move is under way".to_owned()),
+            );
         }
         match (proc.place, moving.to) {
-            (Place::Home, Target::Home) | (_, Target::Best) => self.outcome(pid, &moving, Outcome::Done),
-            (Place::Home, Target::Node(node)) if node == self.me => self.outcome(pid, &moving, Outcome::Done),
+            (Place::Home, Target::Home) | (_, Target::Best) => {
+                self.outcome(pid, &moving, Outcome::Done)
+            }
+            (Place::Home, Target::Node(node)) if node == self.me => {
+                self.outcome(pid, &moving, Outcome::Done)
+            }
             (Place::Home, Target::Node(node)) => {
                 proc.moving = Some(moving);
                 if let Err(error) = self.send_out(pid, node) {
-                    self.moved(pid, Outcome::Stayed(format!("no mover could be started: {error}")));
+                    self.moved(
+                        pid,
+                        Outcome::Stayed(format!("no mover could be started: {error}")),
+                    );
                 }
             }
             _ => {
@@ -115,7 +162,9 @@ impl Warden {
     }
 
     fn send_out(&mut self, pid: i32, node: Ipv4Addr) -> io::Result<()> {
-        let Some(proc) = self.procs.get(&pid) else { return Ok(()) };
+        let Some(proc) = self.procs.get(&pid) else {
+            return Ok(());
+        };
         let job = Job::Out(OutJob {
             pid,
             node,
@@ -132,7 +181,10 @@ impl Warden {
         if !self.alive(pid) {
             return;
         }
-        let job = Job::Back { pid, tree: self.tree };
+        let job = Job::Back {
+            pid,
+            tree: self.tree,
+        };
         if let Err(error) = self.start_mover(pid, &job, Some(fd)) {
             log::warn!("process {pid} cannot come home: {error}");
         }
@@ -147,12 +199,23 @@ impl Warden {
         fds.extend(connection);
         let child = spawn::same_binary("mos-mover", &[&text], fds)?;
         let id = self.number();
-        self.movers.insert(id, Mover { stream: ours, buffer: FrameBuffer::new(1 << 16), child, pid, back });
+        self.movers.insert(
+            id,
+            Mover {
+                stream: ours,
+                buffer: FrameBuffer::new(1 << 16),
+                child,
+                pid,
+                back,
+            },
+        );
         Ok(())
     }
 
     pub fn mover_readable(&mut self, id: u64) {
-        let Some(mover) = self.movers.get_mut(&id) else { return };
+        let Some(mover) = self.movers.get_mut(&id) else {
+            return;
+        };
         let pid = mover.pid;
         let mut bytes = [0; 4096];
         let open = match mover.stream.read(&mut bytes) {
@@ -161,7 +224,10 @@ impl Warden {
                 mover.buffer.feed(&bytes[..n]);
                 true
             }
-            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ),
         };
         let mut messages = Vec::new();
         while let Ok(Some(message)) = mover.buffer.next::<FromMover>() {
@@ -179,37 +245,65 @@ impl Warden {
     }
 
     fn mover_result(&mut self, id: u64, outcome: Outcome) {
-        let Some(mover) = self.movers.get(&id) else { return };
+        let Some(mover) = self.movers.get(&id) else {
+            return;
+        };
         let (pid, back) = (mover.pid, mover.back);
         if !back {
             return self.moved(pid, outcome);
         }
         if outcome == Outcome::Done {
-            let nmigs = self.procs.get(&pid).map_or(0, |proc| proc.settings.nmigs + 1);
+            let nmigs = self
+                .procs
+                .get(&pid)
+                .map_or(0, |proc| proc.settings.nmigs + 1);
             self.at_home(pid, Some(nmigs));
         }
         // An order to come home is answered by the host, or here if the host is gone before it can.
-        if outcome == Outcome::Done && self.procs.get(&pid).is_some_and(|proc| proc.moving.is_some()) {
+        if outcome == Outcome::Done
+            && self
+                .procs
+                .get(&pid)
+                .is_some_and(|proc| proc.moving.is_some())
+        {
             self.moved(pid, outcome);
         }
     }
 
     /// A mover ended; if it said nothing before, the move did not happen.
     fn mover_ended(&mut self, id: u64) {
-        let Some(mut mover) = self.movers.remove(&id) else { return };
+        let Some(mut mover) = self.movers.remove(&id) else {
+            return;
+        };
         if let Err(error) = mover.child.wait() {
             log::warn!("mover of {}: {error}", mover.pid);
         }
-        let waits = self.procs.get(&mover.pid).is_some_and(|proc| proc.moving.is_some());
-        if waits && !mover.back && self.procs.get(&mover.pid).is_some_and(|proc| proc.place == Place::Home) {
-            self.moved(mover.pid, Outcome::Stayed("its mover was killed".to_owned()));
+        let waits = self
+            .procs
+            .get(&mover.pid)
+            .is_some_and(|proc| proc.moving.is_some());
+        if waits
+            && !mover.back
+            && self
+                .procs
+                .get(&mover.pid)
+                .is_some_and(|proc| proc.place == Place::Home)
+        {
+            self.moved(
+                mover.pid,
+                Outcome::Stayed("its mover was killed".to_owned()),
+            );
         }
     }
 
     /// A move is over.
     pub fn moved(&mut self, pid: i32, outcome: Outcome) {
-        let Some(proc) = self.procs.get_mut(&pid) else { return };
-        let Some(moving) = proc.moving.take() else { return };
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
+        let Some(moving) = proc.moving.take() else {
+            return;
+        };
         proc.stays = match &outcome {
             Outcome::Stayed(why) => Some(why.clone()),
             _ => None,

@@ -15,7 +15,9 @@ const LONGEST: usize = 64;
 
 impl Warden {
     pub fn notification(&mut self) -> io::Result<()> {
-        let Some(notification) = self.listener.recv()? else { return Ok(()) };
+        let Some(notification) = self.listener.recv()? else {
+            return Ok(());
+        };
         let response = match notification.nr as u64 {
             abi::SYS_OPEN => self.opened(&notification, notification.args),
             abi::SYS_OPENAT => {
@@ -31,13 +33,23 @@ impl Warden {
     }
 
     /// An open with the interface's flags; most are of ordinary files and go on natively.
-    fn opened(&mut self, notification: &Notification, [path, flags, value, ..]: [u64; 6]) -> Option<Response> {
-        let Ok(text) = mem::read_string(notification.pid, path, LONGEST) else { return Some(Response::Continue) };
+    fn opened(
+        &mut self,
+        notification: &Notification,
+        [path, flags, value, ..]: [u64; 6],
+    ) -> Option<Response> {
+        let Ok(text) = mem::read_string(notification.pid, path, LONGEST) else {
+            return Some(Response::Continue);
+        };
         if !text.starts_with(b"/proc/") {
             return Some(Response::Continue);
         }
-        let Ok(pid) = tracked::tgid(notification.pid) else { return Some(Response::Continue) };
-        let Some(name) = interface::name_of(&text, pid) else { return Some(Response::Continue) };
+        let Ok(pid) = tracked::tgid(notification.pid) else {
+            return Some(Response::Continue);
+        };
+        let Some(name) = interface::name_of(&text, pid) else {
+            return Some(Response::Continue);
+        };
         self.know(pid);
         let mode = (flags & 3) as u32;
         let whereami = match self.procs.get(&pid).map(|proc| proc.place) {
@@ -51,8 +63,16 @@ impl Warden {
         } {
             return Some(self.start_later(pid, value as u32, forced));
         }
-        let Some(proc) = self.procs.get_mut(&pid) else { return Some(Response::Continue) };
-        match interface::serve(&mut proc.settings, name, mode, value as i32 as i64, whereami) {
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return Some(Response::Continue);
+        };
+        match interface::serve(
+            &mut proc.settings,
+            name,
+            mode,
+            value as i32 as i64,
+            whereami,
+        ) {
             None => Some(Response::Continue),
             Some(Ask::Value(value)) => Some(Response::Value(value)),
             Some(Ask::Fail(errno)) => Some(Response::Error(errno)),
@@ -72,7 +92,13 @@ impl Warden {
         let made = unix::memfd(c"cantmove").and_then(|mut file| {
             file.write_all(why.as_bytes())?;
             file.rewind()?;
-            self.listener.add_fd(notification.id, std::os::fd::AsFd::as_fd(&file), None, false, false)
+            self.listener.add_fd(
+                notification.id,
+                std::os::fd::AsFd::as_fd(&file),
+                None,
+                false,
+                false,
+            )
         });
         match made {
             Ok(fd) => Response::Value(i64::from(fd)),
@@ -81,7 +107,12 @@ impl Warden {
     }
 
     /// A program asks to be moved. Its call is repeated after the move and then answered with the outcome.
-    fn asks_to_move(&mut self, notification: &Notification, pid: i32, wanted: Wanted) -> Option<Response> {
+    fn asks_to_move(
+        &mut self,
+        notification: &Notification,
+        pid: i32,
+        wanted: Wanted,
+    ) -> Option<Response> {
         let to = match wanted {
             Wanted::Known(to) => to,
             Wanted::Number(number) => match self.node_of(number) {
@@ -105,8 +136,19 @@ impl Warden {
             return Some(Response::Value(0));
         }
         let home = proc.place == Place::Home;
-        proc.asked = Some(Asked::Waiting { notification: *notification, home });
-        self.order(pid, Moving { id: None, to, told: 0, start: None });
+        proc.asked = Some(Asked::Waiting {
+            notification: *notification,
+            home,
+        });
+        self.order(
+            pid,
+            Moving {
+                id: None,
+                to,
+                told: 0,
+                start: None,
+            },
+        );
         if home {
             // Answered when the mover has asked it to stop, so that it stops on its way out of the call.
             return None;
@@ -124,13 +166,20 @@ impl Warden {
             }
             None => false,
         };
-        if away { Response::Value(crate::wire::channel::ABORTED) } else { Response::Error(ERESTARTNOINTR as i32) }
+        if away {
+            Response::Value(crate::wire::channel::ABORTED)
+        } else {
+            Response::Error(ERESTARTNOINTR as i32)
+        }
     }
 
     /// The mover has seized a process whose call waits here.
     pub fn seized(&mut self, pid: i32) {
         let waiting = match self.procs.get(&pid).and_then(|proc| proc.asked.as_ref()) {
-            Some(Asked::Waiting { notification, home: true }) => Some(*notification),
+            Some(Asked::Waiting {
+                notification,
+                home: true,
+            }) => Some(*notification),
             _ => None,
         };
         if let Some(notification) = waiting {
@@ -142,11 +191,17 @@ impl Warden {
     /// The outcome of a program's own request.
     pub fn asked_outcome(&mut self, pid: i32, outcome: &Outcome) {
         let result = if *outcome == Outcome::Done { 0 } else { -1 };
-        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
         match proc.asked.take() {
             None => {}
             Some(Asked::Waiting { notification, .. }) => {
-                let response = if result == 0 { Response::Value(0) } else { Response::Error(EPERM) };
+                let response = if result == 0 {
+                    Response::Value(0)
+                } else {
+                    Response::Error(EPERM)
+                };
                 self.answer_late(&notification, response);
             }
             Some(_) => proc.asked = Some(Asked::Done { result }),
@@ -155,7 +210,10 @@ impl Warden {
 
     fn answer_late(&self, notification: &Notification, response: Response) {
         if let Err(error) = self.listener.send(notification.id, response) {
-            log::warn!("a call of {} could not be answered: {error}", notification.pid);
+            log::warn!(
+                "a call of {} could not be answered: {error}",
+                notification.pid
+            );
         }
     }
 

@@ -56,8 +56,13 @@ pub struct Moving {
 
 /// A program's own request to move.
 pub enum Asked {
-    Waiting { notification: Notification, home: bool },
-    Done { result: i64 },
+    Waiting {
+        notification: Notification,
+        home: bool,
+    },
+    Done {
+        result: i64,
+    },
     Moving,
 }
 
@@ -95,9 +100,16 @@ pub struct Warden {
 }
 
 /// Serves the tree of `job` from a listener that was handed over. `launch` is the connection to mosrun, when it still waits.
-pub fn serve(job: &WardenJob, hello: &Hello, listener: OwnedFd, launch: Option<UnixStream>) -> io::Result<()> {
+pub fn serve(
+    job: &WardenJob,
+    hello: &Hello,
+    listener: OwnedFd,
+    launch: Option<UnixStream>,
+) -> io::Result<()> {
     let made = Warden::new(job, hello, listener);
-    let Some(mut launch) = launch else { return made?.serve() };
+    let Some(mut launch) = launch else {
+        return made?.serve();
+    };
     match made {
         Ok(mut warden) => {
             write_frame(&mut launch, &Ready::Yes)?;
@@ -122,7 +134,10 @@ enum Source {
 impl Warden {
     fn new(job: &WardenJob, hello: &Hello, listener: OwnedFd) -> io::Result<Warden> {
         let mut client = Client::connect(&Paths::from_env())?;
-        let welcome = client.register(&ToMosd::Warden { tree: job.tree, log: false })?;
+        let welcome = client.register(&ToMosd::Warden {
+            tree: job.tree,
+            log: false,
+        })?;
         client.set_nonblocking(true)?;
         let mut warden = Warden {
             tree: job.tree,
@@ -175,13 +190,20 @@ impl Warden {
 
     fn timeout(&self) -> Option<Duration> {
         let now = Instant::now();
-        let watch = self.somebody_away().then(|| self.watch_at.saturating_duration_since(now));
-        let retry = self.client.is_none().then(|| self.retry_at.saturating_duration_since(now));
+        let watch = self
+            .somebody_away()
+            .then(|| self.watch_at.saturating_duration_since(now));
+        let retry = self
+            .client
+            .is_none()
+            .then(|| self.retry_at.saturating_duration_since(now));
         watch.into_iter().chain(retry).min()
     }
 
     fn somebody_away(&self) -> bool {
-        self.procs.values().any(|proc| matches!(proc.place, Place::Away(_)))
+        self.procs
+            .values()
+            .any(|proc| matches!(proc.place, Place::Away(_)))
     }
 
     /// Serves the tree until its last process has ended.
@@ -228,7 +250,10 @@ impl Warden {
     /// mosd was restarted, or will be: it learns of this tree again.
     fn reconnect(&mut self) {
         let registered = Client::connect(&Paths::from_env()).and_then(|mut client| {
-            client.register(&ToMosd::Warden { tree: self.tree, log: false })?;
+            client.register(&ToMosd::Warden {
+                tree: self.tree,
+                log: false,
+            })?;
             client.set_nonblocking(true)?;
             Ok(client)
         });
@@ -238,9 +263,20 @@ impl Warden {
     /// mosrun has become its program.
     fn launched(&mut self) {
         self.launch = None;
-        let start = self.procs.get_mut(&self.root).and_then(|proc| proc.start.take());
+        let start = self
+            .procs
+            .get_mut(&self.root)
+            .and_then(|proc| proc.start.take());
         if let Some((node, force)) = start {
-            self.order(self.root, Moving { id: None, to: Target::Node(node), told: 0, start: Some(force) });
+            self.order(
+                self.root,
+                Moving {
+                    id: None,
+                    to: Target::Node(node),
+                    told: 0,
+                    start: Some(force),
+                },
+            );
         }
     }
 }
