@@ -14,28 +14,28 @@ const SIG_UNBLOCK: u64 = 1;
 const SIG_SETMASK: u64 = 2;
 
 impl Host {
-    pub fn rt_sigaction(&mut self, notification: &Notification) -> io::Result<()> {
+    pub fn rt_sigaction(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
         let [signo, new, _, size, ..] = notification.args;
         let settable = (1..=64).contains(&signo)
             && signo as i32 != abi::SIGKILL
             && signo as i32 != abi::SIGSTOP;
         if new == 0 || size != 8 || !settable {
             // Reading, or an error: the guest's kernel knows all that is needed.
-            return self.let_through(notification);
+            return self.let_through(t, notification);
         }
         let mut bytes = [0; 32];
-        if mem::read_exact(self.guest, new, &mut bytes).is_err() {
-            return self.complete(notification, -i64::from(EFAULT));
+        if mem::read_exact(self.threads[t].tid, new, &mut bytes).is_err() {
+            return self.complete(t, notification, -i64::from(EFAULT));
         }
         let word =
             |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let action = [word(0), word(8), word(16), word(24)];
-        self.mirror_action(signo as i32, action)?;
+        self.mirror_action(t, signo as i32, action)?;
         self.actions[signo as usize - 1] = action;
-        self.let_through(notification)
+        self.let_through(t, notification)
     }
 
-    fn mirror_action(&mut self, signo: i32, action: [u64; 4]) -> io::Result<()> {
+    fn mirror_action(&mut self, t: usize, signo: i32, action: [u64; 4]) -> io::Result<()> {
         let wanted = mirrored(signo, action, self.meta.stub);
         if wanted == mirrored(signo, self.action_of(signo), self.meta.stub) {
             return Ok(());
@@ -47,27 +47,27 @@ impl Host {
             in_len: input.len() as u64,
             ..Request::default()
         };
-        self.deputy.rpc(&request, &input)?;
-        self.take_queued_signals()
+        self.threads[t].deputy.rpc(&request, &input)?;
+        self.take_queued_signals(t)
     }
 
-    pub fn rt_sigprocmask(&mut self, notification: &Notification) -> io::Result<()> {
+    pub fn rt_sigprocmask(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
         let [how, new, _, size, ..] = notification.args;
         if new == 0 || size != 8 || how > SIG_SETMASK {
-            return self.let_through(notification);
+            return self.let_through(t, notification);
         }
         let mut bytes = [0; 8];
-        if mem::read_exact(self.guest, new, &mut bytes).is_err() {
-            return self.complete(notification, -i64::from(EFAULT));
+        if mem::read_exact(self.threads[t].tid, new, &mut bytes).is_err() {
+            return self.complete(t, notification, -i64::from(EFAULT));
         }
         let set = u64::from_le_bytes(bytes) & !(abi::bit(abi::SIGKILL) | abi::bit(abi::SIGSTOP));
-        self.mask = match how {
-            SIG_BLOCK => self.mask | set,
-            SIG_UNBLOCK => self.mask & !set,
+        self.threads[t].mask = match how {
+            SIG_BLOCK => self.threads[t].mask | set,
+            SIG_UNBLOCK => self.threads[t].mask & !set,
             _ => set,
         };
-        self.sync_mask()?;
-        self.take_queued_signals()?;
-        self.let_through(notification)
+        self.sync_mask(t)?;
+        self.take_queued_signals(t)?;
+        self.let_through(t, notification)
     }
 }

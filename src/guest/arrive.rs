@@ -1,6 +1,5 @@
 //! A process arrives: verdict, build, take over the deputy, run. The entry of `mos-host`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
@@ -8,7 +7,7 @@ use std::time::Instant;
 
 use crate::guest::ctl::Ctl;
 use crate::guest::filter;
-use crate::guest::host::{Ending, Host, Phase};
+use crate::guest::host::{Ending, Host, Thread};
 use crate::guest::maps::FileMaps;
 use crate::image::Meta;
 use crate::image::restore::{Built, GuestBuilder};
@@ -104,35 +103,23 @@ fn assemble(
     ctl.connect(&client, &meta.home);
     let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
     meta.nmigs += 1;
-    let thread = &meta.threads[0];
     Ok(Host {
         client,
         ctl,
-        deputy,
         listener: built.listener,
         children,
-        guest: built.pid,
         me,
         port,
         actions: meta.actions.clone(),
-        mask: thread.mask,
-        home_mask: !0,
-        pending: VecDeque::new(),
-        resend: Vec::new(),
+        threads: vec![Thread::arrived(&meta.threads[0], built.pid, deputy)],
         clock_offsets: built.clock_offsets,
         files: FileMaps::new(&meta.areas),
-        phase: Phase::Running,
-        resume: thread.resume.clone(),
         order: None,
         leaving: false,
         halted: false,
-        stopped: true,
-        told_to_restart: false,
-        big: None,
         cpu: CpuClock::new(built.pid),
         cpu_told: 0,
         cpu_at: Instant::now(),
-        nudge_at: None,
         ending: None,
         meta,
     })
@@ -140,20 +127,22 @@ fn assemble(
 
 fn start(host: &mut Host) -> io::Result<()> {
     fault::point("target.start")?;
-    host.sync_mask()?;
-    for info in std::mem::take(&mut host.meta.threads[0].pending) {
-        let info = Box::new(
-            info.try_into()
-                .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
-        );
-        host.signal_from_home(info)?;
+    for t in 0..host.threads.len() {
+        host.sync_mask(t)?;
+        for info in std::mem::take(&mut host.meta.threads[t].pending) {
+            let info = Box::new(
+                info.try_into()
+                    .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
+            );
+            host.signal_from_home(t, info)?;
+        }
+        host.take_queued_signals(t)?;
+        host.interrupt_repeated_call(t)?;
     }
-    host.take_queued_signals()?;
-    host.interrupt_repeated_call()?;
     fault::point("target.running")?;
     let (pid, node, nmigs) = (host.home_pid(), host.me, host.meta.nmigs);
     host.tell(&FromHost::Running { pid, node, nmigs });
-    host.go_on(0)
+    (0..host.threads.len()).try_for_each(|t| host.go_on(t, 0))
 }
 
 fn finish(mut host: Host) -> io::Result<Ending> {
@@ -163,6 +152,6 @@ fn finish(mut host: Host) -> io::Result<Ending> {
     if !matches!(ended, Ok(Ending::Moved)) {
         host.tell(&FromHost::Left { pid, cpu_ns: 0 });
     }
-    let _ = tracee::kill(host.guest);
+    let _ = tracee::kill(host.guest());
     ended
 }

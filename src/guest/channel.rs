@@ -13,15 +13,15 @@ use crate::syscall::{self, After, GuestMemory, Restart};
 use crate::wire::channel::{ABORTABLE, ABORTED, PROGRAM};
 
 impl Host {
-    pub fn channel_readable(&mut self) -> io::Result<()> {
-        match self.deputy.read_frame() {
+    pub fn channel_readable(&mut self, t: usize) -> io::Result<()> {
+        match self.threads[t].deputy.read_frame() {
             Ok(Frame::Signal(info)) => {
-                if let Phase::InCall(call) = &mut self.phase {
+                if let Phase::InCall(call) = &mut self.threads[t].phase {
                     call.signalled = true;
                 }
-                self.signal_from_home(info)
+                self.signal_from_home(t, info)
             }
-            Ok(Frame::Reply { value, out }) => self.answered(value, &out),
+            Ok(Frame::Reply { value, out }) => self.answered(t, value, &out),
             Err(error) if gone(&error) => {
                 self.ending = Some(Ending::HomeGone);
                 Ok(())
@@ -31,28 +31,29 @@ impl Host {
     }
 
     /// Handles signals that arrived while an internal request waited for its answer.
-    pub fn take_queued_signals(&mut self) -> io::Result<()> {
-        while let Some(info) = self.deputy.signals.pop_front() {
-            self.signal_from_home(info)?;
+    pub fn take_queued_signals(&mut self, t: usize) -> io::Result<()> {
+        while let Some(info) = self.threads[t].deputy.signals.pop_front() {
+            self.signal_from_home(t, info)?;
         }
         Ok(())
     }
 
-    fn answered(&mut self, value: i64, out: &[u8]) -> io::Result<()> {
-        let Phase::InCall(call) = std::mem::replace(&mut self.phase, Phase::Running) else {
+    fn answered(&mut self, t: usize, value: i64, out: &[u8]) -> io::Result<()> {
+        let Phase::InCall(call) = std::mem::replace(&mut self.threads[t].phase, Phase::Running)
+        else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "an answer to no call",
             ));
         };
         if value == ABORTED || value == -i64::from(EINTR) {
-            return self.interrupted(call, value);
+            return self.interrupted(t, call, value);
         }
-        let memory = self.memory();
+        let memory = self.memory(t);
         let value = call.forward.unpack.finish(&memory, value, out);
         let (nr, args) = (call.notification.nr as u64, call.notification.args);
-        match syscall::after(&call.forward, nr, args, &memory, &self.home_view(), value) {
-            After::Done(result) => self.complete_call(&call, result),
+        match syscall::after(&call.forward, nr, args, &memory, &self.home_view(t), value) {
+            After::Done(result) => self.complete_call(t, &call, result),
             After::More(plan) => {
                 let done = call.done + value.max(0) as u64;
                 let Call {
@@ -63,6 +64,7 @@ impl Host {
                     ..
                 } = *call;
                 self.follow(
+                    t,
                     notification,
                     *plan,
                     Carried {
@@ -77,21 +79,21 @@ impl Host {
     }
 
     /// The value of a whole call: a transfer that a signal or a stop cut short goes on if the program is not to notice.
-    fn complete_call(&mut self, call: &Call, result: i64) -> io::Result<()> {
-        if let Some(rest) = self.rest_of_transfer(call, result) {
+    fn complete_call(&mut self, t: usize, call: &Call, result: i64) -> io::Result<()> {
+        if let Some(rest) = self.rest_of_transfer(t, call, result) {
             return rest;
         }
-        self.add_cpu_time(call, result);
-        self.complete(&call.notification, result)
+        self.add_cpu_time(t, call, result);
+        self.complete(t, &call.notification, result)
     }
 
     /// What the home process has used is not all: the CPU time of this node and of those before counts as well.
-    fn add_cpu_time(&self, call: &Call, result: i64) {
+    fn add_cpu_time(&self, t: usize, call: &Call, result: i64) {
         const MICROSECOND: u64 = 1_000;
         const TICK: u64 = 10_000_000;
         let [a0, a1, ..] = call.notification.args;
         let away = self.meta.cpu_away_ns + self.cpu.nanoseconds();
-        let memory = self.memory();
+        let memory = self.memory(t);
         let (addr, unit, whole) = match call.notification.nr as u64 {
             abi::SYS_GETRUSAGE if result == 0 && matches!(a0, 0 | 1) => {
                 (a1, MICROSECOND, 1_000_000)
@@ -119,7 +121,7 @@ impl Host {
 
     /// A blocking write that was interrupted by a move (no signal was caught) and wrote a part: the rest is written now, or where
     /// the guest arrives.
-    fn rest_of_transfer(&mut self, call: &Call, result: i64) -> Option<io::Result<()>> {
+    fn rest_of_transfer(&mut self, t: usize, call: &Call, result: i64) -> Option<io::Result<()>> {
         if call.signalled || !call.disturbed || result <= 0 {
             return None;
         }
@@ -128,24 +130,24 @@ impl Host {
             return None;
         }
         if self.leaving {
-            self.resume = Resume::Written {
+            self.threads[t].resume = Resume::Written {
                 nr: call.notification.nr as u64,
                 bytes: result as u64,
             };
-            return Some(self.complete(&call.notification, -ERESTARTNOINTR));
+            return Some(self.complete(t, &call.notification, -ERESTARTNOINTR));
         }
         None
     }
 
     /// The call did not run to its end: a signal, a move, or both.
-    fn interrupted(&mut self, call: Box<Call>, value: i64) -> io::Result<()> {
+    fn interrupted(&mut self, t: usize, call: Box<Call>, value: i64) -> io::Result<()> {
         if call.done > 0 && !self.leaving {
             // Part of a divided transfer has been made: that part is the result, as the kernel would have it.
-            return self.complete(&call.notification, call.done as i64);
+            return self.complete(t, &call.notification, call.done as i64);
         }
-        let by_signal = call.signalled && self.deliverable(&call);
-        if by_signal && let Some(mask) = self.temporary_mask(&call) {
-            return self.interrupted_with_mask(&call, mask);
+        let by_signal = call.signalled && self.deliverable(t, &call);
+        if by_signal && let Some(mask) = self.temporary_mask(t, &call) {
+            return self.interrupted_with_mask(t, &call, mask);
         }
         if by_signal {
             let restart =
@@ -156,35 +158,36 @@ impl Host {
                 (_, Some(Restart::NoHandler | Restart::Continues)) => -ERESTARTNOHAND,
                 (_, Some(Restart::Never)) => -i64::from(EINTR),
             };
-            return self.complete(&call.notification, result);
+            return self.complete(t, &call.notification, result);
         }
         if self.leaving {
-            return self.abandon(&call);
+            return self.abandon(t, &call);
         }
         if value != ABORTED && !call.signalled {
             // The home kernel itself says EINTR (it does so after a stop, for some calls).
-            return self.complete(&call.notification, value);
+            return self.complete(t, &call.notification, value);
         }
-        self.issue_again(*call)
+        self.issue_again(t, *call)
     }
 
-    fn temporary_mask(&self, call: &Call) -> Option<u64> {
+    fn temporary_mask(&self, t: usize, call: &Call) -> Option<u64> {
         syscall::temporary_mask(
             call.notification.nr as u64,
             &call.notification.args,
-            &self.memory(),
+            &self.memory(t),
         )
     }
 
     /// Whether a signal is there that the guest takes as soon as its call returns.
-    fn deliverable(&self, call: &Call) -> bool {
-        let mask = self.temporary_mask(call).unwrap_or(self.mask);
-        self.pending
+    fn deliverable(&self, t: usize, call: &Call) -> bool {
+        let mask = self.temporary_mask(t, call).unwrap_or(self.threads[t].mask);
+        self.threads[t]
+            .pending
             .iter()
             .any(|info| mask & abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
     }
 
-    fn issue_again(&mut self, mut call: Call) -> io::Result<()> {
+    fn issue_again(&mut self, t: usize, mut call: Call) -> io::Result<()> {
         call.left = call
             .left
             .map(|left| left.saturating_sub(call.issued.elapsed()));
@@ -193,60 +196,73 @@ impl Host {
             syscall::with_time_left(nr, &mut call.forward, left.as_nanos() as u64);
         }
         call.signalled = false;
-        self.issue(call)
+        self.issue(t, call)
     }
 
     /// Sends a program's call to the deputy.
-    pub fn issue(&mut self, mut call: Call) -> io::Result<()> {
+    pub fn issue(&mut self, t: usize, mut call: Call) -> io::Result<()> {
         call.issued = Instant::now();
         call.forward.request.flags |= PROGRAM | ABORTABLE;
-        match self.deputy.send(&call.forward.request, &call.forward.input) {
+        match self.threads[t]
+            .deputy
+            .send(&call.forward.request, &call.forward.input)
+        {
             Err(error) if gone(&error) => self.ending = Some(Ending::HomeGone),
             other => other?,
         }
-        self.phase = Phase::InCall(Box::new(call));
+        self.threads[t].phase = Phase::InCall(Box::new(call));
         Ok(())
     }
 
     /// Gives the guest the result of its call. A guest that is to leave, or to stop, does so on its way out of the kernel.
-    pub fn complete(&mut self, notification: &Notification, result: i64) -> io::Result<()> {
-        self.told_to_restart = result == -ERESTARTSYS;
+    pub fn complete(
+        &mut self,
+        t: usize,
+        notification: &Notification,
+        result: i64,
+    ) -> io::Result<()> {
+        self.threads[t].told_to_restart = result == -ERESTARTSYS;
         let response = match result {
             -4095..0 => Response::Error((-result) as i32),
             value => Response::Value(value),
         };
-        self.respond(notification, response)
+        self.respond(t, notification, response)
     }
 
     /// The guest's own kernel executes the call.
-    pub fn let_through(&mut self, notification: &Notification) -> io::Result<()> {
-        self.respond(notification, Response::Continue)
+    pub fn let_through(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
+        self.respond(t, notification, Response::Continue)
     }
 
-    fn respond(&mut self, notification: &Notification, response: Response) -> io::Result<()> {
+    fn respond(
+        &mut self,
+        t: usize,
+        notification: &Notification,
+        response: Response,
+    ) -> io::Result<()> {
         if self.leaving || self.halted {
-            self.interrupt()?;
+            self.interrupt(t)?;
         }
-        self.phase = Phase::Running;
+        self.threads[t].phase = Phase::Running;
         // False: the guest is gone, which its wait status tells.
         self.listener.send(notification.id, response).map(drop)
     }
 
     /// The guest leaves in the middle of a call that has had no effect: it is made again where the guest arrives.
-    fn abandon(&mut self, call: &Call) -> io::Result<()> {
+    fn abandon(&mut self, t: usize, call: &Call) -> io::Result<()> {
         let nr = call.notification.nr as u64;
         if call.done > 0 {
-            self.resume = Resume::Written {
+            self.threads[t].resume = Resume::Written {
                 nr,
                 bytes: call.done,
             };
         } else if call.forward.request.nr == abi::SYS_RESTART_SYSCALL {
             // It is still in the home kernel's restart block.
-            self.resume = Resume::RestartBlock { nr };
+            self.threads[t].resume = Resume::RestartBlock { nr };
         } else if let Some(left) = call.left {
-            self.resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
+            self.threads[t].resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
         }
-        self.complete(&call.notification, restart_code(nr))
+        self.complete(t, &call.notification, restart_code(nr))
     }
 }
 

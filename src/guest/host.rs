@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::guest::ctl::Ctl;
-use crate::image::{Meta, Resume};
+use crate::image::{self, Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{self, Interest};
 use crate::sys::seccomp::{Listener, Notification};
@@ -22,6 +22,9 @@ use crate::wire::ctl::{FromHost, ToHost};
 const NUDGE: Duration = Duration::from_millis(100);
 /// How often home is told of the CPU time used here.
 const CPU_REPORT: Duration = Duration::from_secs(1);
+
+/// Descriptors that are waited for whatever the guest's threads are.
+const FIXED: usize = 4;
 
 /// A program's call that the deputy executes.
 pub struct Call {
@@ -71,48 +74,80 @@ pub enum Ending {
     GuestDied,
 }
 
-pub struct Host {
-    pub client: Client,
-    pub ctl: Ctl,
+/// One thread of the guest, with its deputy.
+pub struct Thread {
+    /// Its number at this node and at home.
+    pub tid: i32,
+    pub home_tid: i32,
     pub deputy: Deputy,
-    pub listener: Listener,
-    pub children: SignalFd,
-    /// The guest's pid at this node.
-    pub guest: i32,
-    pub me: Ipv4Addr,
-    pub port: u16,
-    /// Everything of the process that does not change while it is here; areas and thread as they came.
-    pub meta: Meta,
-    pub actions: Vec<[u64; 4]>,
-    /// The guest's signal mask now, and the one that the deputy has.
+    /// Its signal mask now, and the one that the deputy has.
     pub mask: u64,
     pub home_mask: u64,
-    /// Sent to the guest, not delivered yet.
+    /// Sent to it, not delivered yet.
     pub pending: VecDeque<Box<SigInfo>>,
-    /// Delivery stops that were passed over, to be sent to the guest again.
+    /// Delivery stops that were passed over, to be sent to it again.
     pub resend: Vec<i32>,
-    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of home minus those of this node, in nanoseconds.
-    pub clock_offsets: (i64, i64),
-    /// File mappings of the guest, which are anonymous memory here.
-    pub files: crate::guest::maps::FileMaps,
     pub phase: Phase,
     pub resume: Resume,
-    pub order: Option<Order>,
-    /// The guest was told to stop so that it can leave.
-    pub leaving: bool,
-    /// The home process is stopped: the guest stays stopped.
-    pub halted: bool,
     pub stopped: bool,
     /// The last call was answered with -ERESTARTSYS.
     pub told_to_restart: bool,
     /// A larger staging area at home: address and length.
     pub big: Option<(u64, u64)>,
+    /// When the deputy's call is to be interrupted again.
+    pub nudge_at: Option<Instant>,
+    pub clear_tid: u64,
+    /// The call that it repeats after its arrival (see `image::Thread`).
+    pub interrupted: Option<(u64, i64)>,
+}
+
+impl Thread {
+    /// One that has just arrived, stopped, as `tid`.
+    pub fn arrived(image: &image::Thread, tid: i32, deputy: Deputy) -> Thread {
+        Thread {
+            tid,
+            home_tid: image.tid,
+            deputy,
+            mask: image.mask,
+            home_mask: !0,
+            pending: VecDeque::new(),
+            resend: Vec::new(),
+            phase: Phase::Running,
+            resume: image.resume.clone(),
+            stopped: true,
+            told_to_restart: false,
+            big: None,
+            nudge_at: None,
+            clear_tid: image.clear_tid,
+            interrupted: image.interrupted,
+        }
+    }
+}
+
+pub struct Host {
+    pub client: Client,
+    pub ctl: Ctl,
+    pub listener: Listener,
+    pub children: SignalFd,
+    pub me: Ipv4Addr,
+    pub port: u16,
+    /// Everything of the process that does not change while it is here; areas and threads as they came.
+    pub meta: Meta,
+    pub threads: Vec<Thread>,
+    pub actions: Vec<[u64; 4]>,
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of home minus those of this node, in nanoseconds.
+    pub clock_offsets: (i64, i64),
+    /// File mappings of the guest, which are anonymous memory here.
+    pub files: crate::guest::maps::FileMaps,
+    pub order: Option<Order>,
+    /// The guest was told to stop so that it can leave.
+    pub leaving: bool,
+    /// The home process is stopped: the guest stays stopped.
+    pub halted: bool,
     pub cpu: CpuClock,
     /// What of it the warden has been told, and when it is told again.
     pub cpu_told: u64,
     pub cpu_at: Instant,
-    /// When the deputy's call is to be interrupted again.
-    pub nudge_at: Option<Instant>,
     pub ending: Option<Ending>,
 }
 
@@ -121,76 +156,100 @@ impl Host {
         self.meta.home.pid
     }
 
+    /// A thread here to make calls by for the whole process.
+    pub fn any(&self) -> usize {
+        0
+    }
+
+    /// The number here of some thread: what the process is called by.
+    pub fn guest(&self) -> i32 {
+        self.threads[self.any()].tid
+    }
+
     /// Serves the guest until it is no longer here.
     pub fn run(&mut self) -> io::Result<Ending> {
         loop {
             if let Some(ending) = self.ending.take() {
                 return Ok(ending);
             }
-            let timeout = match &self.phase {
-                Phase::Sleeping(sleep) => {
-                    Some(sleep.until.saturating_duration_since(Instant::now()))
-                }
-                _ => None,
-            };
-            let nudge = self
-                .nudge_at
-                .map(|at| at.saturating_duration_since(Instant::now()));
-            let report = self.cpu_at.saturating_duration_since(Instant::now());
-            let timeout = timeout
-                .into_iter()
-                .chain(self.ctl.retry_in())
-                .chain(nudge)
-                .chain([report])
-                .min();
-            let fds = [
-                (self.listener.as_raw_fd(), Interest::Read),
-                (self.deputy.raw_fd(), Interest::Read),
-                (self.children.as_raw_fd(), Interest::Read),
-                (self.ctl.poll_fd(), Interest::Read),
-                (self.client.as_raw_fd(), Interest::Read),
+            let fixed: [i32; FIXED] = [
+                self.listener.as_raw_fd(),
+                self.children.as_raw_fd(),
+                self.ctl.poll_fd(),
+                self.client.as_raw_fd(),
             ];
-            let ready = poll::wait(&fds, timeout)?;
+            let channels = self.threads.iter().map(|thread| thread.deputy.raw_fd());
+            let fds: Vec<_> = fixed
+                .into_iter()
+                .chain(channels)
+                .map(|fd| (fd, Interest::Read))
+                .collect();
+            let ready = poll::wait(&fds, Some(self.patience()))?;
             self.serve(&ready)?;
         }
     }
 
+    /// How long nothing need be done if nothing comes.
+    fn patience(&self) -> Duration {
+        let threads = self.threads.iter().flat_map(|thread| {
+            let sleep = match &thread.phase {
+                Phase::Sleeping(sleep) => Some(sleep.until),
+                _ => None,
+            };
+            [sleep, thread.nudge_at]
+        });
+        let at = threads
+            .flatten()
+            .chain([self.cpu_at])
+            .min()
+            .unwrap_or(self.cpu_at);
+        let wait = at.saturating_duration_since(Instant::now());
+        self.ctl.retry_in().map_or(wait, |retry| retry.min(wait))
+    }
+
     fn serve(&mut self, ready: &[bool]) -> io::Result<()> {
-        if ready[1] {
-            self.channel_readable()?;
+        let (fixed, channels) = ready.split_at(FIXED);
+        for (t, _) in channels.iter().enumerate().filter(|(_, ready)| **ready) {
+            if self.ending.is_none() {
+                self.channel_readable(t)?;
+            }
         }
-        if ready[0] && self.ending.is_none() {
+        if fixed[0] && self.ending.is_none() {
             self.notified()?;
         }
-        if ready[2] && self.ending.is_none() {
+        if fixed[1] && self.ending.is_none() {
             while self.children.take().is_some() {}
             self.tracee_events()?;
         }
-        if ready[3] && self.ending.is_none() {
+        if fixed[2] && self.ending.is_none() {
             self.ctl_readable()?;
         }
-        if ready[4] && self.ending.is_none() {
+        if fixed[3] && self.ending.is_none() {
             self.mosd_readable()?;
         }
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
-        self.nudge();
         if Instant::now() >= self.cpu_at {
             self.report_cpu();
         }
-        self.check_sleep()
+        for t in 0..self.threads.len() {
+            self.nudge(t);
+            self.check_sleep(t)?;
+        }
+        Ok(())
     }
 
     /// An interruption can come just before the call that it is meant for; it is asked for again until the call is answered.
-    fn nudge(&mut self) {
-        let waits = self.leaving && matches!(self.phase, Phase::InCall(_));
-        match self.nudge_at {
-            _ if !waits => self.nudge_at = None,
+    fn nudge(&mut self, t: usize) {
+        let thread = &mut self.threads[t];
+        let waits = self.leaving && matches!(thread.phase, Phase::InCall(_));
+        match thread.nudge_at {
+            _ if !waits => thread.nudge_at = None,
             Some(at) if Instant::now() < at => {}
             _ => {
-                self.nudge_at = Some(Instant::now() + NUDGE);
-                let pid = self.home_pid();
+                thread.nudge_at = Some(Instant::now() + NUDGE);
+                let pid = thread.home_tid;
                 self.tell(&FromHost::Interrupt { pid });
             }
         }
@@ -253,7 +312,7 @@ impl Host {
 
     fn info(&self) -> ProcInfo {
         ProcInfo {
-            pid: self.guest,
+            pid: self.guest(),
             uid: self.meta.home.uid,
             place: Place::Home,
             from: Some(self.meta.home.node),

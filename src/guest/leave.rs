@@ -3,10 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 
-use crate::guest::host::{Ending, Host, Order};
+use crate::guest::host::{Ending, Host, Order, Thread};
 use crate::guest::stop::{alive, number_of};
 use crate::image::capture::Calls;
-use crate::image::{Meta, areas, capture, restore};
+use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::tracee;
 use crate::sys::inject::Injector;
@@ -37,8 +37,17 @@ impl Host {
         Ok(())
     }
 
+    /// Leaves if every thread is stopped.
+    pub fn leave_if_stopped(&mut self) -> io::Result<()> {
+        if self.threads.iter().all(|thread| thread.stopped) {
+            self.leave()
+        } else {
+            Ok(())
+        }
+    }
+
     /// The guest is stopped on its way out of the kernel (or at a fault) and leaves now.
-    pub fn leave(&mut self) -> io::Result<()> {
+    fn leave(&mut self) -> io::Result<()> {
         let order = self.order.take().unwrap_or(Order {
             id: None,
             to: Target::Home,
@@ -67,7 +76,9 @@ impl Host {
     }
 
     fn home_is_there(&mut self) -> bool {
-        self.deputy
+        let t = self.any();
+        self.threads[t]
+            .deputy
             .raw_call(crate::sys::abi::SYS_GETPID, [0; 6])
             .is_ok()
     }
@@ -75,15 +86,27 @@ impl Host {
     fn stay(&mut self, order: &Order, why: Stayed) -> io::Result<()> {
         log::info!("process {} stays: {why}", self.home_pid());
         self.leaving = false;
-        self.deputy.set_mask(self.mask)?;
-        self.home_mask = self.mask;
         self.report(order, Outcome::Stayed(why.0))?;
-        self.take_queued_signals()?;
-        // Some were only taken down for the image; those that the guest has already are not made two by this.
-        for info in &self.pending {
-            alive(tgkill(self.guest, self.guest, number_of(&info[..])))?;
+        for t in 0..self.threads.len() {
+            self.stay_thread(t)?;
         }
-        if self.halted { Ok(()) } else { self.go_on(0) }
+        Ok(())
+    }
+
+    fn stay_thread(&mut self, t: usize) -> io::Result<()> {
+        self.sync_mask(t)?;
+        self.take_queued_signals(t)?;
+        let group = self.guest();
+        let thread = &self.threads[t];
+        // Some were only taken down for the image; those that the guest has already are not made two by this.
+        for info in &thread.pending {
+            alive(tgkill(group, thread.tid, number_of(&info[..])))?;
+        }
+        if self.halted {
+            Ok(())
+        } else {
+            self.go_on(t, 0)
+        }
     }
 
     fn try_leave(&mut self, to: Target) -> Result<(), Stayed> {
@@ -95,7 +118,8 @@ impl Host {
         source::offer(&mut conn, &self.opening(node)?)?;
         if node == self.meta.home.node {
             // From now on the memory at home is written: there is no way back to the state at departure.
-            self.deputy.rpc(
+            let t = self.any();
+            self.threads[t].deputy.rpc(
                 &Request {
                     flags: COMMIT | NO_CALL,
                     ..Request::default()
@@ -104,7 +128,7 @@ impl Host {
             )?;
         }
         let meta = self.capture()?;
-        source::send_image(&mut conn, self.guest, &meta)?;
+        source::send_image(&mut conn, self.guest(), &meta)?;
         self.give(&mut conn, node)
     }
 
@@ -116,7 +140,7 @@ impl Host {
             tree: self.meta.home.tree,
             uid: self.meta.home.uid,
             gid: self.meta.home.gid,
-            bytes: areas::areas(self.guest)?
+            bytes: areas::areas(self.guest())?
                 .iter()
                 .map(|area| area.end - area.start)
                 .sum(),
@@ -137,31 +161,29 @@ impl Host {
 
     /// The image of the stopped guest. Signals that home delivers from now on wait there.
     fn capture(&mut self) -> Result<Meta, Stayed> {
-        self.deputy.set_mask(!0)?;
-        self.home_mask = !0;
-        while let Some(info) = self.deputy.signals.pop_front() {
-            self.pending.push_back(info);
+        for thread in &mut self.threads {
+            thread.deputy.set_mask(!0)?;
+            thread.home_mask = !0;
+            while let Some(info) = thread.deputy.signals.pop_front() {
+                thread.pending.push_back(info);
+            }
         }
-        let mut areas = areas::of_guest(self.guest, &self.meta.areas)?;
+        let mut areas = areas::of_guest(self.guest(), &self.meta.areas)?;
         let ours = self.meta.stub..self.meta.stub + STUB_SIZE;
         areas.retain(|area| !ours.contains(&area.start));
-        let mut thread = capture::thread_state(self.guest, &areas)?;
-        let injector = Injector::new(Stopped::known(self.guest), restore::gadget(self.meta.stub))?;
-        let mut calls = capture::Injected::new(injector, self.meta.stub + DATA);
-        let inner = capture::local_state(&mut calls)?;
-        drop(calls);
-        thread.altstack = inner.altstack;
-        thread.clear_tid = self.meta.threads[0].clear_tid;
-        thread.tid = self.meta.threads[0].tid;
-        thread.mask = self.mask;
-        thread.pending = self.pending.iter().map(|info| info.to_vec()).collect();
-        thread.resume = self.resume.clone();
+        let mut brk = 0;
+        let mut threads = Vec::with_capacity(self.threads.len());
+        for thread in &self.threads {
+            let (image, inner) = thread.capture(self.meta.stub, &areas)?;
+            brk = inner.brk;
+            threads.push(image);
+        }
         let areas = self.files.label(areas);
         Ok(Meta {
-            threads: vec![thread],
+            threads,
             areas,
             mm: crate::image::MmLayout {
-                brk: inner.brk,
+                brk,
                 ..self.meta.mm
             },
             actions: self.actions.clone(),
@@ -171,7 +193,7 @@ impl Host {
     }
 
     fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<(), Stayed> {
-        match source::hand_over(conn, &mut self.deputy, node) {
+        match source::hand_over(conn, &mut self.threads[0].deputy, node) {
             HandOver::Done => {}
             HandOver::Kept(why) => return Err(why),
             // The receiver has the deputy: this copy must never run again.
@@ -179,6 +201,25 @@ impl Host {
                 log::warn!("process {}: after the switch: {why}", self.home_pid())
             }
         }
-        alive(tracee::kill(self.guest)).map_err(Stayed::from)
+        alive(tracee::kill(self.guest())).map_err(Stayed::from)
+    }
+}
+
+impl Thread {
+    /// The stopped thread's image; and what its calls tell.
+    fn capture(&self, stub: u64, areas: &[Area]) -> io::Result<(image::Thread, capture::Inner)> {
+        let captured = capture::thread_state(self.tid, areas)?;
+        let injector = Injector::new(Stopped::known(self.tid), restore::gadget(stub))?;
+        let inner = capture::local_state(&mut capture::Injected::new(injector, stub + DATA))?;
+        let image = image::Thread {
+            tid: self.home_tid,
+            altstack: inner.altstack,
+            clear_tid: self.clear_tid,
+            mask: self.mask,
+            pending: self.pending.iter().map(|info| info.to_vec()).collect(),
+            resume: self.resume.clone(),
+            ..captured
+        };
+        Ok((image, inner))
     }
 }

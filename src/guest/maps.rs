@@ -111,26 +111,26 @@ struct FileFacts {
 
 impl Host {
     /// `mmap` of a file: private, or shared without the right to write.
-    pub fn map_file(&mut self, notification: &Notification) -> io::Result<()> {
+    pub fn map_file(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
         let [_, len, prot, flags, fd, offset] = notification.args;
-        let facts = match self.file_facts(fd)? {
+        let facts = match self.file_facts(t, fd)? {
             Ok(facts) => facts,
-            Err(errno) => return self.complete(notification, errno),
+            Err(errno) => return self.complete(t, notification, errno),
         };
         if !facts.regular {
-            return self.go_home_for(notification, "maps a device");
+            return self.go_home_for(t, notification, "maps a device");
         }
         if len == 0 || offset % PAGE != 0 {
-            return self.complete(notification, -i64::from(abi::EINVAL));
+            return self.complete(t, notification, -i64::from(abi::EINVAL));
         }
         // Out of the call, so that calls can be injected; its result is put into the register afterwards.
-        tracee::interrupt(self.guest)?;
-        self.phase = crate::guest::host::Phase::Running;
+        tracee::interrupt(self.threads[t].tid)?;
+        self.threads[t].phase = crate::guest::host::Phase::Running;
         self.listener.send(notification.id, Response::Value(0))?;
-        if !self.await_event_stop()? {
+        if !self.await_event_stop(t)? {
             return Ok(());
         }
-        let result = self.map_here(notification.args, &facts)?;
+        let result = self.map_here(t, notification.args, &facts)?;
         if result > 0 {
             let file = FileArea {
                 path: String::new(),
@@ -149,23 +149,24 @@ impl Host {
                 ..Area::default()
             });
         }
-        let mut regs = tracee::regs(self.guest)?;
+        let mut regs = tracee::regs(self.threads[t].tid)?;
         regs.rax = result as u64;
-        tracee::set_regs(self.guest, &regs)?;
+        tracee::set_regs(self.threads[t].tid, &regs)?;
         if self.leaving {
-            self.leave()
+            self.leave_if_stopped()
         } else {
-            self.go_on(0)
+            self.go_on(t, 0)
         }
     }
 
-    fn file_facts(&mut self, fd: u64) -> io::Result<Result<FileFacts, i64>> {
+    fn file_facts(&mut self, t: usize, fd: u64) -> io::Result<Result<FileFacts, i64>> {
         if fd as i32 == self.meta.channel_fd {
             return Ok(Err(-i64::from(abi::EBADF)));
         }
-        let (value, stat) = self
-            .deputy
-            .call_out(abi::SYS_FSTAT, [fd, 0, 0, 0, 0, 0], 1, 144)?;
+        let (value, stat) =
+            self.threads[t]
+                .deputy
+                .call_out(abi::SYS_FSTAT, [fd, 0, 0, 0, 0, 0], 1, 144)?;
         if value < 0 {
             return Ok(Err(value));
         }
@@ -181,14 +182,14 @@ impl Host {
     }
 
     /// Maps the range here and at home and fills it. The result of the call, or `-errno`.
-    fn map_here(&mut self, args: [u64; 6], facts: &FileFacts) -> io::Result<i64> {
+    fn map_here(&mut self, t: usize, args: [u64; 6], facts: &FileFacts) -> io::Result<i64> {
         let [addr, len, prot, flags, fd, offset] = args;
         let place_flags = flags & (abi::MAP_FIXED | abi::MAP_FIXED_NOREPLACE)
             | abi::MAP_PRIVATE
             | abi::MAP_ANONYMOUS;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         let gadget = crate::image::restore::gadget(self.meta.stub);
-        let mapped = Injector::new(Stopped::known(self.guest), gadget)?.call(
+        let mapped = Injector::new(Stopped::known(self.threads[t].tid), gadget)?.call(
             abi::SYS_MMAP,
             [
                 addr,
@@ -204,49 +205,51 @@ impl Host {
             Err(error) => return Ok(-i64::from(error.raw_os_error().unwrap_or(ENOMEM))),
         };
         let home_flags = flags & !abi::MAP_FIXED_NOREPLACE | abi::MAP_FIXED;
-        let home = self.deputy.raw_call(
+        let home = self.threads[t].deputy.raw_call(
             abi::SYS_MMAP,
             [at, len, prot | abi::PROT_READ, home_flags, fd, offset],
         )?;
         if home < 0 {
-            self.inject(abi::SYS_MUNMAP, [at, len, 0, 0, 0, INJECTED])?;
+            self.inject(t, abi::SYS_MUNMAP, [at, len, 0, 0, 0, INJECTED])?;
             return Ok(home);
         }
-        self.fill(at, len.min(facts.size.saturating_sub(offset)))?;
+        self.fill(t, at, len.min(facts.size.saturating_sub(offset)))?;
         if prot & abi::PROT_READ == 0 {
-            self.deputy
+            self.threads[t]
+                .deputy
                 .raw_call(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
         }
         if prot != read_write {
-            self.inject(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
+            self.inject(t, abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
         }
         Ok(at as i64)
     }
 
-    fn fill(&mut self, at: u64, len: u64) -> io::Result<()> {
+    fn fill(&mut self, t: usize, at: u64, len: u64) -> io::Result<()> {
         let mut done = 0;
         while done < len {
             let part = PART.min(len - done);
-            let bytes = self.deputy.read_memory(at + done, part)?;
+            let bytes = self.threads[t].deputy.read_memory(at + done, part)?;
             if bytes.is_empty() {
                 break;
             }
-            mem::write_all(self.guest, at + done, &bytes)?;
+            mem::write_all(self.threads[t].tid, at + done, &bytes)?;
             done += bytes.len() as u64;
         }
         Ok(())
     }
 
     /// A call injected into the stopped guest.
-    pub fn inject(&mut self, nr: u64, args: [u64; 6]) -> io::Result<u64> {
+    pub fn inject(&mut self, t: usize, nr: u64, args: [u64; 6]) -> io::Result<u64> {
         let gadget = crate::image::restore::gadget(self.meta.stub);
-        Injector::new(Stopped::known(self.guest), gadget)?.call(nr, args)
+        Injector::new(Stopped::known(self.threads[t].tid), gadget)?.call(nr, args)
     }
 
     /// A larger staging area at home, at least `len` bytes.
-    pub fn grow_big(&mut self, len: u64) -> io::Result<Result<(), i64>> {
-        if let Some((addr, old)) = self.big.take() {
-            self.deputy
+    pub fn grow_big(&mut self, t: usize, len: u64) -> io::Result<Result<(), i64>> {
+        if let Some((addr, old)) = self.threads[t].big.take() {
+            self.threads[t]
+                .deputy
                 .raw_call(abi::SYS_MUNMAP, [addr, old, 0, 0, 0, 0])?;
         }
         let len = len.div_ceil(PAGE) * PAGE;
@@ -254,13 +257,13 @@ impl Host {
         // The stub stands where nothing is mapped for a long way, so no mapping of the guest collides with this one.
         let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE | abi::MAP_FIXED;
         let place = self.meta.stub + BIG_OFFSET;
-        let addr = self
+        let addr = self.threads[t]
             .deputy
             .raw_call(abi::SYS_MMAP, [place, len, read_write, flags, u64::MAX, 0])?;
         if addr < 0 {
             return Ok(Err(addr));
         }
-        self.big = Some((addr as u64, len));
+        self.threads[t].big = Some((addr as u64, len));
         Ok(Ok(()))
     }
 }

@@ -18,33 +18,34 @@ impl Host {
     /// Begins a sleep: `nanosleep` is `clock_nanosleep(CLOCK_MONOTONIC, 0, …)`.
     pub fn sleep(
         &mut self,
+        t: usize,
         notification: Notification,
         (clock, flags): (u64, u64),
         (request, remainder): (u64, u64),
     ) -> io::Result<()> {
         let mut bytes = [0; 16];
-        if mem::read_exact(self.guest, request, &mut bytes).is_err() {
-            return self.complete(&notification, -i64::from(EFAULT));
+        if mem::read_exact(self.threads[t].tid, request, &mut bytes).is_err() {
+            return self.complete(t, &notification, -i64::from(EFAULT));
         }
         let (seconds, nanos) = split(&bytes);
         if seconds < 0 || !(0..1_000_000_000).contains(&nanos) {
-            return self.complete(&notification, -i64::from(EINVAL));
+            return self.complete(t, &notification, -i64::from(EINVAL));
         }
         let wanted = Duration::new(seconds as u64, nanos as u32);
         let absolute = flags & TIMER_ABSTIME != 0;
-        let left = match self.resume.take_time(notification.nr as u64) {
+        let left = match self.threads[t].resume.take_time(notification.nr as u64) {
             Some(left) => left,
             None if absolute => wanted.saturating_sub(self.guest_clock(clock)?),
             None => wanted,
         };
         let until = Instant::now() + left.min(Duration::from_secs(1 << 32));
-        self.phase = Phase::Sleeping(Sleep {
+        self.threads[t].phase = Phase::Sleeping(Sleep {
             notification,
             until,
             remainder,
             absolute,
         });
-        self.wake_sleeper()
+        self.wake_sleeper(t)
     }
 
     /// The guest's view of a clock: its monotonic clocks are those of home.
@@ -59,47 +60,47 @@ impl Host {
     }
 
     /// Ends a sleep whose time is over.
-    pub fn check_sleep(&mut self) -> io::Result<()> {
-        match &self.phase {
+    pub fn check_sleep(&mut self, t: usize) -> io::Result<()> {
+        match &self.threads[t].phase {
             Phase::Sleeping(sleep) if Instant::now() >= sleep.until => {
                 let notification = sleep.notification;
-                self.complete(&notification, 0)
+                self.complete(t, &notification, 0)
             }
             _ => Ok(()),
         }
     }
 
     /// Interrupts a sleep if a handler is to run.
-    pub fn wake_sleeper(&mut self) -> io::Result<()> {
-        let Phase::Sleeping(sleep) = &self.phase else {
+    pub fn wake_sleeper(&mut self, t: usize) -> io::Result<()> {
+        let Phase::Sleeping(sleep) = &self.threads[t].phase else {
             return Ok(());
         };
-        if !self.has_deliverable() {
+        if !self.has_deliverable(t) {
             return Ok(());
         }
         let (notification, absolute, remainder) =
             (sleep.notification, sleep.absolute, sleep.remainder);
         if absolute {
-            return self.complete(&notification, -ERESTARTNOHAND);
+            return self.complete(t, &notification, -ERESTARTNOHAND);
         }
         let left = sleep.until.saturating_duration_since(Instant::now());
-        if remainder != 0 && mem::write_all(self.guest, remainder, &join(left)).is_err() {
-            return self.complete(&notification, -i64::from(EFAULT));
+        if remainder != 0 && mem::write_all(self.threads[t].tid, remainder, &join(left)).is_err() {
+            return self.complete(t, &notification, -i64::from(EFAULT));
         }
-        self.complete(&notification, -ERESTART_RESTARTBLOCK)
+        self.complete(t, &notification, -ERESTART_RESTARTBLOCK)
     }
 
     /// Stops a sleep because the guest leaves; the rest is slept where it arrives.
-    pub fn interrupt_sleep(&mut self) -> io::Result<()> {
-        let Phase::Sleeping(sleep) = &self.phase else {
+    pub fn interrupt_sleep(&mut self, t: usize) -> io::Result<()> {
+        let Phase::Sleeping(sleep) = &self.threads[t].phase else {
             return Ok(());
         };
         let (notification, left) = (
             sleep.notification,
             sleep.until.saturating_duration_since(Instant::now()),
         );
-        self.resume = Resume::until(notification.nr as u64, left);
-        self.complete(&notification, -ERESTARTNOHAND)
+        self.threads[t].resume = Resume::until(notification.nr as u64, left);
+        self.complete(t, &notification, -ERESTARTNOHAND)
     }
 }
 
