@@ -1,6 +1,7 @@
 //! The multi-call binary: acts by `argv[0]`, or by its first argument when called as `mos`.
 
 mod at;
+mod bench;
 mod cluster;
 mod common;
 mod install;
@@ -89,6 +90,11 @@ const APPLETS: &[Applet] = &[
         run: at::run,
     },
     Applet {
+        name: "bench",
+        command: bench::command,
+        run: bench::run,
+    },
+    Applet {
         name: "syscalls",
         command: syscalls::command,
         run: syscalls::run,
@@ -101,7 +107,11 @@ fn main() {
 }
 
 /// Programs that mos starts itself, by `argv[0]` only.
-const INTERNAL: &[(&str, Run)] = &[(playground::spin::NAME, playground::spin::run)];
+const INTERNAL: &[(&str, Run)] = &[
+    (playground::spin::NAME, playground::spin::run),
+    (bench::INSIDE, bench::run_inside),
+    (bench::worker::NAME, bench::worker::run),
+];
 
 /// Finds the applet that is meant and runs it.
 fn dispatch(args: &[OsString]) -> i32 {

@@ -25,6 +25,8 @@ pub struct Options {
     pub keep: bool,
     pub dir: Option<PathBuf>,
     pub command: Vec<OsString>,
+    /// Argument 0 of the command, if it is not its name.
+    pub arg0: Option<&'static str>,
 }
 
 pub fn command() -> Command {
@@ -90,6 +92,7 @@ fn options(matches: &ArgMatches) -> Options {
             .unwrap_or_default()
             .cloned()
             .collect(),
+        arg0: None,
     }
 }
 
@@ -98,9 +101,26 @@ pub fn run(args: &[OsString]) -> i32 {
         Ok(matches) => matches,
         Err(status) => return status,
     };
-    let options = options(&matches);
-    match prepare(&options) {
-        Ok((cluster, signals)) => fork_and_run(&options, cluster, signals),
+    run_with(&options(&matches))
+}
+
+/// Runs this very program, called `name`, on node 1 of a cluster of so many nodes.
+pub fn run_own(name: &'static str, nodes: u32, args: &[OsString]) -> i32 {
+    let mut command = vec![OsString::from("/proc/self/exe")];
+    command.extend_from_slice(args);
+    run_with(&Options {
+        nodes,
+        shake_ms: None,
+        keep: false,
+        dir: None,
+        command,
+        arg0: Some(name),
+    })
+}
+
+fn run_with(options: &Options) -> i32 {
+    match prepare(options) {
+        Ok((cluster, signals)) => fork_and_run(options, cluster, signals),
         Err(error) => fail("playground", error),
     }
 }

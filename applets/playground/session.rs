@@ -1,6 +1,7 @@
 //! One command in the cluster, from its start to its end.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ pub fn run(options: &Options, cluster: &Cluster, signals: SignalFd, mask: Signal
     }
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
+    if let Some(name) = options.arg0 {
+        command.arg0(name);
+    }
     environment(&mut command, cluster);
     spawn::with_signal_mask(&mut command, mask);
     match command.spawn() {

@@ -1,6 +1,7 @@
 //! The kernel: every `unsafe`, every raw call and layout, behind interfaces that cannot be misused.
 
 pub mod abi;
+pub mod affinity;
 pub mod cpu;
 pub mod errno;
 pub mod inject;

@@ -194,6 +194,20 @@ fn parse_status(text: &str) -> Status {
     status
 }
 
+/// Bytes of memory that can be had on this machine without taking it from anybody.
+pub fn available_memory() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    Ok(
+        kibibytes
+            .ok_or_else(|| io::Error::other("/proc/meminfo does not say what is available"))?
+            * 1024,
+    )
+}
+
 /// Children of a process's main thread.
 pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     let text = text(pid, &format!("task/{pid}/children"))?;
