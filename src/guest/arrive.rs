@@ -107,6 +107,7 @@ fn assemble(
         client,
         ctl,
         listener: built.listener,
+        early: Vec::new(),
         children,
         me,
         port,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::guest::host::{Call, Host, Order, Phase};
 use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
-use crate::sys::seccomp::{Notification, Response};
+use crate::sys::seccomp::{NATIVE, Notification, Response};
 use crate::sys::{mem, tracked};
 use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan};
 use crate::wire::control::Target;
@@ -38,10 +38,26 @@ impl Host {
         Memory(self.threads[t].tid)
     }
 
+    /// A notification waits.
     pub fn notified(&mut self) -> io::Result<()> {
-        let Some(notification) = self.listener.recv()? else {
-            return Ok(());
-        };
+        match self.listener.recv()? {
+            Some(notification) => self.asked(notification),
+            None => Ok(()),
+        }
+    }
+
+    /// Those that came while a call was injected.
+    pub fn notified_early(&mut self) -> io::Result<()> {
+        while self.ending.is_none() {
+            let Some(notification) = self.early.pop() else {
+                break;
+            };
+            self.asked(notification)?;
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, notification: Notification) -> io::Result<()> {
         let Some(t) = self
             .threads
             .iter()
@@ -70,6 +86,9 @@ impl Host {
     }
 
     fn serve_call(&mut self, t: usize, notification: Notification) -> io::Result<()> {
+        if notification.arch != NATIVE {
+            return self.go_home_for(t, &notification, "makes a 32-bit call");
+        }
         let nr = notification.nr as u64;
         match nr {
             abi::SYS_RT_SIGRETURN => return self.sigreturned(t, &notification),
@@ -82,8 +101,9 @@ impl Host {
                 return self.let_through(t, &notification);
             }
             abi::SYS_MMAP
-                if notification.args[3] & abi::MAP_ANONYMOUS != 0
-                    && notification.args[3] & abi::MAP_SHARED == 0 =>
+                if notification.args[3]
+                    & (abi::MAP_ANONYMOUS | abi::MAP_SHARED | abi::MAP_HUGETLB)
+                    == abi::MAP_ANONYMOUS =>
             {
                 let [start, len, ..] = notification.args;
                 if notification.args[3] & abi::MAP_FIXED != 0 {

@@ -4,9 +4,6 @@ use crate::sys::abi;
 use crate::sys::seccomp::{self, Arg, Rule, Verdict};
 use crate::syscall;
 
-/// Sixth argument of a mapping call that the host injects. The kernel does not look at it (it is the offset of a mapping without a
-/// file); a guest that uses it maps and unmaps memory unnoticed, which harms itself only.
-pub const INJECTED: u64 = 0x4d4f_5000;
 /// Calls that the guest's kernel makes, but of which the host must know: the signal mask changes, or what is mapped where.
 const FOLLOWED: [u64; 4] = [
     abi::SYS_RT_SIGRETURN,
@@ -14,8 +11,17 @@ const FOLLOWED: [u64; 4] = [
     abi::SYS_MUNMAP,
     abi::SYS_MREMAP,
 ];
+/// Huge pages are a pool of this machine's, not the guest's to take.
 const PLAIN_MASK: u32 =
-    (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE | abi::MAP_SHARED | abi::MAP_FIXED) as u32;
+    (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE | abi::MAP_SHARED | abi::MAP_FIXED | abi::MAP_HUGETLB)
+        as u32;
+const PLAIN: u32 = (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE) as u32;
+
+/// Whether the filter notifies this call, of those that the host injects itself.
+pub fn is_notified(nr: u64, args: &[u64; 6]) -> bool {
+    let plain = nr == abi::SYS_MMAP && args[3] as u32 & PLAIN_MASK == PLAIN;
+    FOLLOWED.contains(&nr) && !plain
+}
 
 /// The filter's program, ready to be installed by injection.
 pub fn program() -> Vec<u8> {
@@ -43,22 +49,10 @@ pub fn program() -> Vec<u8> {
         tests: vec![Arg {
             at: 3,
             mask: PLAIN_MASK,
-            equals: (abi::MAP_ANONYMOUS | abi::MAP_PRIVATE) as u32,
+            equals: PLAIN,
         }],
         verdict: Verdict::Allow,
     });
-    // The host's own, by injection.
-    for nr in [abi::SYS_MMAP, abi::SYS_MUNMAP] {
-        let marked = Arg {
-            at: 5,
-            mask: !0,
-            equals: INJECTED as u32,
-        };
-        rules.push(Rule {
-            nr,
-            tests: vec![marked],
-            verdict: Verdict::Allow,
-        });
-    }
-    seccomp::program(&rules, Verdict::Notify, Verdict::Kill)
+    // Calls of 32-bit programs (`int 0x80`) are notified too: the host brings the process home for them.
+    seccomp::program(&rules, Verdict::Notify, Verdict::Notify)
 }

@@ -128,6 +128,8 @@ pub struct Host {
     pub client: Client,
     pub ctl: Ctl,
     pub listener: Listener,
+    /// Notifications of other threads that came while a call was injected, not served yet.
+    pub early: Vec<Notification>,
     pub children: SignalFd,
     pub me: Ipv4Addr,
     pub port: u16,
@@ -217,6 +219,7 @@ impl Host {
         if fixed[0] && self.ending.is_none() {
             self.notified()?;
         }
+        self.notified_early()?;
         if fixed[1] && self.ending.is_none() {
             while self.children.take().is_some() {}
             self.tracee_events()?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::guest::filter::INJECTED;
+use crate::guest::filter;
 use crate::guest::host::Host;
 use crate::image::capture::Calls;
 use crate::image::{Area, FileArea};
@@ -188,8 +188,8 @@ impl Host {
             | abi::MAP_PRIVATE
             | abi::MAP_ANONYMOUS;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
-        let gadget = crate::image::restore::gadget(self.meta.stub);
-        let mapped = Injector::new(Stopped::known(self.threads[t].tid), gadget)?.call(
+        let mapped = self.inject(
+            t,
             abi::SYS_MMAP,
             [
                 addr,
@@ -197,7 +197,7 @@ impl Host {
                 read_write,
                 place_flags | abi::MAP_NORESERVE,
                 u64::MAX,
-                INJECTED,
+                0,
             ],
         );
         let at = match mapped {
@@ -210,7 +210,7 @@ impl Host {
             [at, len, prot | abi::PROT_READ, home_flags, fd, offset],
         )?;
         if home < 0 {
-            self.inject(t, abi::SYS_MUNMAP, [at, len, 0, 0, 0, INJECTED])?;
+            self.inject(t, abi::SYS_MUNMAP, [at, len, 0, 0, 0, 0])?;
             return Ok(home);
         }
         self.fill(t, at, len.min(facts.size.saturating_sub(offset)))?;
@@ -239,10 +239,15 @@ impl Host {
         Ok(())
     }
 
-    /// A call injected into the stopped guest.
+    /// A call injected into the stopped guest. The guest's filter notifies some of them, like any call of the guest's.
     pub fn inject(&mut self, t: usize, nr: u64, args: [u64; 6]) -> io::Result<u64> {
         let gadget = crate::image::restore::gadget(self.meta.stub);
-        Injector::new(Stopped::known(self.threads[t].tid), gadget)?.call(nr, args)
+        let mut injector = Injector::new(Stopped::known(self.threads[t].tid), gadget)?;
+        if filter::is_notified(nr, &args) {
+            injector.call_through(nr, args, &self.listener, &mut self.early)
+        } else {
+            injector.call(nr, args)
+        }
     }
 
     /// A larger staging area at home, at least `len` bytes.

@@ -3,13 +3,17 @@
 use std::io;
 
 use super::errno::{from_raw, gone};
+use super::mem;
 use super::ptrace::{self, Running, Stopped};
 use super::regs::Regs;
-use super::seccomp::{Listener, Notification, Response};
+use super::seccomp::{Listener, NATIVE, Notification, Response};
 use super::status::{EVENT_CLONE, EVENT_FORK, EVENT_VFORK, Status};
 
 /// How long a call that turns out not to be notified is waited for at first, in milliseconds.
 const NOTIFIED_MS: i32 = 1;
+
+/// The instruction `syscall`.
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// A scope in which calls can be made inside a stopped thread.
 ///
@@ -28,7 +32,18 @@ pub struct Injector {
 
 impl Injector {
     /// `gadget` is the address of a `syscall` instruction in the process.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when there is no such instruction: the process has changed its memory, and would run whatever stands there.
     pub fn new(task: Stopped, gadget: u64) -> io::Result<Injector> {
+        let mut there = [0; SYSCALL.len()];
+        if mem::read_exact(task.pid(), gadget, &mut there).is_err() || there != SYSCALL {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the code by which calls are made in it was changed",
+            ));
+        }
         let saved = task.regs()?;
         let mask = task.sigmask()?;
         task.set_sigmask(!0)?;
@@ -109,7 +124,13 @@ impl Injector {
             if listener.wait_readable(NOTIFIED_MS)? {
                 match listener.recv()? {
                     Some(own) if own.pid == pid => {
-                        listener.send(own.id, Response::Continue)?;
+                        let meant = own.arch == NATIVE && own.nr as u64 == nr && own.args == args;
+                        let answer = if meant {
+                            Response::Continue
+                        } else {
+                            Response::Error(libc::EPERM)
+                        };
+                        listener.send(own.id, answer)?;
                         break self.stopped_by(pid)?;
                     }
                     other => others.extend(other),

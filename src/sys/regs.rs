@@ -34,6 +34,9 @@ const REPEAT: [i64; 3] = [-512, -513, -514];
 const REPEAT_BLOCK: i64 = -516;
 /// Length of a `syscall` instruction.
 const SYSCALL_LEN: u64 = 2;
+/// Segments of a 64-bit program.
+const USER_CODE: u64 = 0x33;
+const USER_DATA: u64 = 0x2b;
 /// `orig_rax` of a thread that is not in a call.
 pub const NO_CALL: u64 = u64::MAX;
 
@@ -54,13 +57,15 @@ impl Regs {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
     }
 
-    /// These registers set up to make a call with the `syscall` instruction at `gadget`.
+    /// These registers set up to make a call with the `syscall` instruction at `gadget`, in 64-bit mode whatever the mode was.
     pub fn with_call(mut self, gadget: u64, nr: u64, args: [u64; 6]) -> Regs {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9] = args;
         Regs {
             rax: nr,
             orig_rax: NO_CALL,
             rip: gadget,
+            cs: USER_CODE,
+            ss: USER_DATA,
             ..self
         }
     }
