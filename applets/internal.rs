@@ -53,12 +53,14 @@ fn client() -> io::Result<Client> {
     Client::connect(&Paths::from_env())
 }
 
-/// Descriptor 3: the connection; 4: a file with the encoded opening.
+/// Descriptor 3: the connection; 4: a file with the encoded opening, and the user for whom it was opened.
 fn host(_: &[OsString]) -> io::Result<i32> {
     let conn = TcpStream::from(unix::inherited_fd(3)?);
     let mut bytes = Vec::new();
     std::fs::File::from(unix::inherited_fd(4)?).read_to_end(&mut bytes)?;
-    match codec::decode(&bytes)? {
+    let (opening, uid): (Opening, u32) = codec::decode(&bytes)?;
+    guest::arrive::become_user(uid)?;
+    match opening {
         Opening::Migrate(offer) => guest::arrive::run(conn, offer, client()?).map(|_| 0),
         other => Err(io::Error::other(format!("not for a host: {other:?}"))),
     }

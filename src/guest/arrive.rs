@@ -9,22 +9,26 @@ use crate::guest::ctl::Ctl;
 use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Thread};
 use crate::guest::maps::FileMaps;
-use crate::image::Meta;
 use crate::image::restore::{Built, GuestBuilder};
+use crate::image::{HomeId, Meta};
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::tracee;
-use crate::migrate::{fault, target};
-use crate::sys::cpu;
+use crate::migrate::{fault, limit_silence, target};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
+use crate::sys::{cpu, namespace, process};
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built as BuiltWord, Offer, Started, Verdict};
 
+/// The group that has no rights.
+const NOBODY: u32 = 65534;
+
 /// Serves one arriving process to its end. `conn` is the connection on which `offer` came.
 pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<Ending> {
+    limit_silence(&conn)?;
     let children = SignalFd::new(&[SIGCHLD])?;
     let welcome = client.register(&ToMosd::Host { home: offer.home })?;
     fault::point("target.verdict")?;
@@ -33,7 +37,7 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
         return Err(io::Error::other(why));
     }
     write_frame(&mut conn, &Verdict::Accept)?;
-    let built = build(&mut conn);
+    let built = build(&mut conn, &offer);
     let (meta, built) = match built {
         Ok(both) => both,
         Err(error) => {
@@ -62,6 +66,19 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
     finish(host)
 }
 
+/// A host of root's mosd is the user's who sent the process: whatever that user makes it do, mosd and other nodes know whom they
+/// deal with. The group is nobody's, since groups are not vouched for.
+///
+/// # Errors
+///
+/// When the kernel does not allow it.
+pub fn become_user(uid: u32) -> io::Result<()> {
+    if namespace::is_root() && uid != 0 {
+        process::set_user(uid, NOBODY)?;
+    }
+    Ok(())
+}
+
 /// What this machine lacks.
 fn unfit(offer: &Offer) -> Option<String> {
     let lacking = offer.xfeatures & !cpu::xfeatures();
@@ -73,13 +90,22 @@ fn unfit(offer: &Offer) -> Option<String> {
     None
 }
 
-fn build(conn: &mut TcpStream) -> io::Result<(Meta, Built)> {
+fn build(conn: &mut TcpStream, offer: &Offer) -> io::Result<(Meta, Built)> {
     let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
     fault::point("target.meta")?;
-    if meta.threads.len() != 1 || meta.actions.len() != 64 {
+    meta.check()?;
+    let offered = HomeId {
+        node: offer.home,
+        pid: offer.home_pid,
+        tree: offer.tree,
+        uid: offer.uid,
+        gid: offer.gid,
+    };
+    if meta.home != offered {
+        // What was admitted is the offer.
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the image is not complete",
+            "the image is of another process than the one offered",
         ));
     }
     fault::point("target.build")?;
@@ -105,6 +131,7 @@ fn assemble(
     meta.nmigs += 1;
     Ok(Host {
         client,
+        mosd_at: None,
         ctl,
         listener: built.listener,
         early: Vec::new(),

@@ -40,6 +40,8 @@ impl Ctl {
                     pid: home.pid,
                 },
             )?;
+            // The guest does not wait for a warden that does not read: the connection is made anew.
+            stream.set_nonblocking(true)?;
             Ok((stream, FrameBuffer::new(FRAME_LIMIT)))
         });
         match connected {

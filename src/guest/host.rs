@@ -22,6 +22,8 @@ use crate::wire::ctl::{FromHost, ToHost};
 const NUDGE: Duration = Duration::from_millis(100);
 /// How often home is told of the CPU time used here.
 const CPU_REPORT: Duration = Duration::from_secs(1);
+/// How often a mosd that ended is looked for.
+const MOSD_AGAIN: Duration = Duration::from_millis(200);
 
 /// Descriptors that are waited for whatever the guest's threads are.
 const FIXED: usize = 4;
@@ -126,6 +128,8 @@ impl Thread {
 
 pub struct Host {
     pub client: Client,
+    /// When a mosd that ended is looked for again.
+    pub mosd_at: Option<Instant>,
     pub ctl: Ctl,
     pub listener: Listener,
     /// Notifications of other threads that came while a call was injected, not served yet.
@@ -178,7 +182,11 @@ impl Host {
                 self.listener.as_raw_fd(),
                 self.children.as_raw_fd(),
                 self.ctl.poll_fd(),
-                self.client.as_raw_fd(),
+                if self.mosd_at.is_some() {
+                    -1
+                } else {
+                    self.client.as_raw_fd()
+                },
             ];
             let channels = self.threads.iter().map(|thread| thread.deputy.raw_fd());
             let fds: Vec<_> = fixed
@@ -203,6 +211,7 @@ impl Host {
         let at = threads
             .flatten()
             .chain([self.cpu_at])
+            .chain(self.mosd_at)
             .min()
             .unwrap_or(self.cpu_at);
         let wait = at.saturating_duration_since(Instant::now());
@@ -233,6 +242,7 @@ impl Host {
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
+        self.look_for_mosd();
         if Instant::now() >= self.cpu_at {
             self.report_cpu();
         }
@@ -306,10 +316,21 @@ impl Host {
                 self.ordered(Order { id: None, to })
             }
             Ok(_) => Ok(()),
-            // mosd was restarted: a guest needs it only to leave, and then connects anew.
-            Err(_) => self.client.reconnect(&ToMosd::Host {
+            // The guest needs mosd only to leave, and leaving connects anew: that there is none for a while harms nobody.
+            Err(_) => {
+                self.mosd_at = Some(Instant::now());
+                Ok(())
+            }
+        }
+    }
+
+    /// mosd ended: this guest is made known to the next one.
+    fn look_for_mosd(&mut self) {
+        if self.mosd_at.is_some_and(|at| at <= Instant::now()) {
+            let found = self.client.reconnect(&ToMosd::Host {
                 home: self.meta.home.node,
-            }),
+            });
+            self.mosd_at = found.is_err().then(|| Instant::now() + MOSD_AGAIN);
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use crate::guest::host::{Ending, Host, Order, Thread};
 use crate::guest::stop::{alive, number_of};
 use crate::image::capture::Calls;
 use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
-use crate::migrate::tracee;
+use crate::migrate::{limit_silence, tracee};
 use crate::sys::inject::Injector;
 use crate::sys::process::tgkill;
 use crate::sys::ptrace::Stopped;
@@ -16,6 +17,10 @@ use crate::wire::channel::{COMMIT, DATA, NO_CALL, Request, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
+
+/// How soon a guest that has to go home tries again, at first and at last: home may be busy, or its mosd about to be restarted.
+const AGAIN: Duration = Duration::from_millis(5);
+const AGAIN_AT_LEAST: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Why an order cannot even be tried.
@@ -54,8 +59,12 @@ impl Host {
         });
         let mut left = self.try_leave(order.to);
         if order.to == Target::Home && order.id.is_none() {
-            // It has to go: without home it cannot go on.
+            // It has to go: without home it cannot go on. A guest that has made itself unmovable is given up.
+            let mut pause = AGAIN;
             while left.is_err() && self.home_is_there() {
+                self.capture().map_err(|why| io::Error::other(why.0))?;
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(AGAIN_AT_LEAST);
                 left = self.try_leave(order.to);
             }
         }
@@ -115,6 +124,7 @@ impl Host {
             _ => self.meta.home.node,
         };
         let mut conn = self.client.connect_node(node)?;
+        limit_silence(&conn)?;
         source::offer(&mut conn, &self.opening(node)?)?;
         if node == self.meta.home.node {
             // From now on the memory at home is written: there is no way back to the state at departure.

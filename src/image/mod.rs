@@ -11,12 +11,15 @@ pub mod restore;
 pub mod sandbox;
 pub mod vdso;
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sys::process::realtime_ns;
+use crate::sys::regs::REGS;
+use crate::wire::channel::SIGINFO_LEN;
 
 /// All of a process but the contents of its memory. Encoded as one length-prefixed frame before the pages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,30 @@ pub struct Meta {
     pub comm: String,
     /// User's word on the program interface (`-e`, `-w`, …) that the host must know.
     pub unsupported: u8,
+}
+
+impl Meta {
+    /// What can be told of an image from the wire by itself.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when it cannot be the image of a process.
+    pub fn check(&self) -> io::Result<()> {
+        let signal =
+            |info: &Vec<u8>| info.len() == SIGINFO_LEN && matches!(info[..4], [1..=64, 0, 0, 0]);
+        let whole =
+            |thread: &Thread| thread.regs.len() == REGS && thread.pending.iter().all(signal);
+        let complete =
+            self.threads.len() == 1 && self.threads.iter().all(whole) && self.actions.len() == 64;
+        // The stub and what lies behind it must not wrap around.
+        if complete && self.stub < layout::TASK_END && self.channel_fd >= 0 {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the image is not complete",
+        ))
+    }
 }
 
 /// Whose process it is.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::image::capture::Calls;
 use crate::sys::abi;
+use crate::sys::socket::TCP_OPTIONS;
 use crate::wire::channel::{self, Answer, Request, SIGINFO_LEN, Token};
 
 /// A `siginfo_t` as the home kernel delivered it.
@@ -91,6 +92,12 @@ impl Deputy {
             channel::KIND_SIGNAL if answer.len as usize == SIGINFO_LEN => {
                 let mut info = Box::new([0; SIGINFO_LEN]);
                 self.stream.read_exact(&mut info[..])?;
+                if !is_signal(&info[..]) {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the deputy sent a signal that cannot be",
+                    ));
+                }
                 Ok(Frame::Signal(info))
             }
             channel::KIND_REPLY if answer.len as usize <= MAX_OUT => {
@@ -226,13 +233,12 @@ impl Deputy {
         address[0] = abi::AF_INET as u8;
         address[2..4].copy_from_slice(&port.to_be_bytes());
         address[4..8].copy_from_slice(&node.octets());
+        // A dead link ends the channel at both ends, also while nothing is said.
+        for (level, name, value) in TCP_OPTIONS {
+            let args = [fd, level as u64, name as u64, 0, 4, 0];
+            self.call_with(abi::SYS_SETSOCKOPT, args, 3, &value.to_le_bytes())?;
+        }
         self.call_with(abi::SYS_CONNECT, [fd, 0, 16, 0, 0, 0], 1, &address)?;
-        self.call_with(
-            abi::SYS_SETSOCKOPT,
-            [fd, abi::IPPROTO_TCP, abi::TCP_NODELAY, 0, 4, 0],
-            3,
-            &1u32.to_le_bytes(),
-        )?;
         let greeting = [channel::CHANNEL_MAGIC.as_slice(), token].concat();
         let sent = self.call_with(
             abi::SYS_SENDTO,
@@ -320,6 +326,11 @@ impl Calls for Deputy {
             &[],
         )
     }
+}
+
+/// Whether these are the bytes of a `siginfo_t` of a signal that exists.
+pub fn is_signal(info: &[u8]) -> bool {
+    info.len() == SIGINFO_LEN && matches!(info[..4], [1..=64, 0, 0, 0])
 }
 
 fn action_from_bytes(bytes: &[u8]) -> [u64; 4] {

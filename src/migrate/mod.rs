@@ -15,9 +15,27 @@
 //! Until the channel is switched the sender owns the process and can let it run on; after it the receiver does. If the
 //! receiver dies right after the switch and the program has not called anything since it left home, the deputy rolls back.
 
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
+
 pub mod deputy;
 pub mod fault;
 pub mod mirror;
 pub mod source;
 pub mod target;
 pub mod tracee;
+
+/// How long either end of a move may be silent, or not read, before the move is given up. Between two words nothing is to be
+/// done that takes long: a process that does not stop is given up after two seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Makes a move on `conn` end when the other end says nothing for too long.
+///
+/// # Errors
+///
+/// Those of the socket.
+pub fn limit_silence(conn: &TcpStream) -> io::Result<()> {
+    conn.set_read_timeout(Some(SILENCE))?;
+    conn.set_write_timeout(Some(SILENCE))
+}

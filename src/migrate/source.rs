@@ -30,6 +30,9 @@ impl From<io::Error> for Stayed {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => "the connection was lost".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                "the other node does not answer".to_owned()
+            }
             _ => error.to_string(),
         })
     }

@@ -225,13 +225,13 @@ impl Server {
         }
     }
 
-    /// The warden of `tree`, if `uid` may reach it.
+    /// The warden of `tree`, if it is of the user for whom the other node opened the connection.
     pub(super) fn warden_for(&self, tree: u64, uid: u32) -> Option<usize> {
         let (token, client) = self
             .clients
             .iter()
             .find(|(_, client)| client.role == Role::Warden { tree })?;
-        (client.peer.uid == uid || self.trusts(uid)).then_some(*token)
+        (client.peer.uid == uid).then_some(*token)
     }
 
     fn mine(&mut self, token: usize, id: u64, mut procs: Vec<ProcInfo>) {

@@ -114,7 +114,7 @@ impl Server {
     fn opened(&mut self, mut stream: TcpStream, from: Ipv4Addr, opening: Opening, uid: u32) {
         let handed = match &opening {
             Opening::Migrate(offer) => match self.admit(offer, from, uid) {
-                Ok(()) => blocking(stream).and_then(|fd| start_host(fd, &opening)),
+                Ok(()) => blocking(stream).and_then(|fd| start_host(fd, &opening, uid)),
                 Err(why) => {
                     log::info!("guest from {} refused: {why}", offer.home);
                     stream.write_all(&frame::to_frame(&Verdict::Refuse(why)))
@@ -247,10 +247,11 @@ fn blocking(stream: TcpStream) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
-/// Starts a host: the connection is its descriptor 3, a file with the encoded opening its descriptor 4.
-fn start_host(connection: OwnedFd, opening: &Opening) -> io::Result<()> {
+/// Starts a host: the connection is its descriptor 3, a file with the encoded opening and the user for whom it was opened its
+/// descriptor 4.
+fn start_host(connection: OwnedFd, opening: &Opening, uid: u32) -> io::Result<()> {
     let mut file = unix::memfd(c"mos-opening")?;
-    file.write_all(&codec::encode(opening))?;
+    file.write_all(&codec::encode(&(opening, uid)))?;
     file.rewind()?;
     // mosd reaps all its children when SIGCHLD says so.
     spawn::same_binary("mos-host", &[], vec![connection, file.into()]).map(drop)

@@ -161,14 +161,22 @@ fn set_option(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()
 ///
 /// When it is no TCP socket.
 pub fn tune_tcp(socket: &impl AsRawFd) -> io::Result<()> {
-    let fd = socket.as_raw_fd();
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 15)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 5)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 6)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 45_000)
+    for (level, name, value) in TCP_OPTIONS {
+        set_option(socket.as_raw_fd(), level, name, value)?;
+    }
+    Ok(())
 }
+
+/// What [`tune_tcp`] sets, for those who have another process set it: level, option, value (an `int`).
+pub const TCP_OPTIONS: [(i32, i32, i32); 6] = [
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 15),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 5),
+    // A connection attempt is given up after 15 seconds, and silence on a connection in use after 45.
+    (libc::IPPROTO_TCP, libc::TCP_SYNCNT, 3),
+    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 45_000),
+];
 
 fn inet(address: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {

@@ -29,6 +29,21 @@ pub enum FromHost {
     Stays { pid: i32, why: Option<String> },
 }
 
+impl FromHost {
+    /// The process that it is about.
+    pub fn pid(&self) -> i32 {
+        match self {
+            FromHost::Running { pid, .. }
+            | FromHost::Forked { parent: pid, .. }
+            | FromHost::Left { pid, .. }
+            | FromHost::Interrupt { pid }
+            | FromHost::Moved { pid, .. }
+            | FromHost::Cpu { pid, .. }
+            | FromHost::Stays { pid, .. } => *pid,
+        }
+    }
+}
+
 /// From the warden to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHost {

@@ -9,7 +9,7 @@ use crate::home::mover::{register, resume};
 use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
-use crate::migrate::{fault, target};
+use crate::migrate::{fault, limit_silence, target};
 use crate::sys::{abi, mem, pagemap, tracked};
 use crate::wire::channel::{NO_CALL, Request};
 use crate::wire::client::Client;
@@ -38,6 +38,7 @@ pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
 }
 
 fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<()> {
+    limit_silence(conn)?;
     let (_, port) = register(client)?;
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;
@@ -71,12 +72,7 @@ struct Arrival {
 
 impl Arrival {
     fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
-        if meta.threads.len() != 1 || meta.actions.len() != 64 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the image is not complete",
-            ));
-        }
+        meta.check()?;
         let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
         Ok(Arrival {
             pid,

@@ -8,9 +8,9 @@ use crate::home::mover::seize::{self, Held, words};
 use crate::home::mover::{OutJob, register};
 use crate::image::capture::Calls;
 use crate::image::{HomeId, Meta, MmLayout, Resume, areas, capture, check, vdso};
-use crate::migrate::fault;
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, HandOver, Stayed};
+use crate::migrate::{fault, limit_silence};
 use crate::sys::tracked::monotonic_offsets;
 use crate::sys::{abi, mem, procfs, tracked};
 use crate::wire::client::Client;
@@ -37,6 +37,7 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     }
     fault::point("source.connect")?;
     let mut conn = client.connect_node(job.node)?;
+    limit_silence(&conn)?;
     let status = procfs::status(job.pid)?;
     let (uid, gid) = (status.uid, status.gid);
     let id = HomeId {

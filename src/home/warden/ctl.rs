@@ -12,6 +12,11 @@ use crate::wire::frame::{FrameBuffer, write_frame};
 
 impl Warden {
     pub fn add_ctl(&mut self, pid: i32, stream: TcpStream) {
+        // The warden waits for nobody: a host that does not take what little it is told is given up.
+        if let Err(error) = stream.set_nonblocking(true) {
+            log::warn!("host of {pid}: {error}");
+            return;
+        }
         let id = self.number();
         self.ctls.insert(
             id,
@@ -28,7 +33,12 @@ impl Warden {
         let Some(ctl) = self.ctls.get_mut(&id) else {
             return false;
         };
-        write_frame(&mut ctl.stream, message).is_ok()
+        let written = write_frame(&mut ctl.stream, message);
+        if let Err(error) = &written {
+            log::info!("host of {} given up: {error}", ctl.pid);
+            self.ctl_ended(id);
+        }
+        written.is_ok()
     }
 
     pub fn ctl_readable(&mut self, id: u64) {
@@ -36,22 +46,44 @@ impl Warden {
             return;
         };
         let mut bytes = [0; 4096];
-        // One read a round: the socket is readable, so this does not wait.
-        let open = match ctl.stream.read(&mut bytes) {
+        let mut open = match ctl.stream.read(&mut bytes) {
             Ok(0) => false,
             Ok(n) => {
                 ctl.buffer.feed(&bytes[..n]);
                 true
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                true
+            }
             Err(error) => {
                 log::debug!("host of {}: {error}", ctl.pid);
                 false
             }
         };
         let mut messages = Vec::new();
-        while let Ok(Some(message)) = ctl.buffer.next::<FromHost>() {
-            messages.push(message);
+        loop {
+            match ctl.buffer.next::<FromHost>() {
+                Ok(Some(message)) if message.pid() == ctl.pid => messages.push(message),
+                Ok(None) => break,
+                Ok(Some(message)) => {
+                    log::warn!(
+                        "the host of {} speaks of another process: {message:?}",
+                        ctl.pid
+                    );
+                    open = false;
+                    break;
+                }
+                Err(error) => {
+                    log::warn!("host of {}: {error}", ctl.pid);
+                    open = false;
+                    break;
+                }
+            }
         }
         for message in messages {
             self.host_says(id, message);
@@ -65,7 +97,9 @@ impl Warden {
         match message {
             FromHost::Running { pid, node, nmigs } => {
                 // A warden that took over learns of away processes by this.
-                self.know(pid);
+                if self.is_ours(pid) {
+                    self.know(pid);
+                }
                 let Some(proc) = self.procs.get_mut(&pid) else {
                     return;
                 };
@@ -86,9 +120,7 @@ impl Warden {
                 }
             }
             FromHost::Interrupt { pid } => {
-                if let Some(ctl) = self.ctls.get(&id)
-                    && ctl.pid == pid
-                {
+                if self.is_ours(pid) {
                     interrupt::interrupt(pid);
                 }
             }

@@ -6,7 +6,7 @@ use crate::config::Paths;
 use crate::home::interface::Settings;
 use crate::home::warden::state::{Proc, Warden};
 use crate::image::{areas, check};
-use crate::sys::procfs;
+use crate::sys::{procfs, unix};
 use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, Frozen, Place, ProcInfo, ToMosd};
 
@@ -45,6 +45,15 @@ impl Warden {
         if let Some(proc) = self.procs.get_mut(&pid) {
             proc.native = native;
         }
+    }
+
+    /// Whether a process that another node speaks of can be one of the tree: known, or under the tree's filter and of its user.
+    pub fn is_ours(&self, pid: i32) -> bool {
+        let user = unix::euid();
+        self.alive(pid)
+            || procfs::status(pid).is_ok_and(|status| {
+                status.filters >= self.filters && (user == 0 || status.uid == user)
+            })
     }
 
     /// Whether a known pid is still that process.

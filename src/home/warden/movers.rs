@@ -218,7 +218,7 @@ impl Warden {
         };
         let pid = mover.pid;
         let mut bytes = [0; 4096];
-        let open = match mover.stream.read(&mut bytes) {
+        let mut open = match mover.stream.read(&mut bytes) {
             Ok(0) => false,
             Ok(n) => {
                 mover.buffer.feed(&bytes[..n]);
@@ -230,8 +230,16 @@ impl Warden {
             ),
         };
         let mut messages = Vec::new();
-        while let Ok(Some(message)) = mover.buffer.next::<FromMover>() {
-            messages.push(message);
+        loop {
+            match mover.buffer.next::<FromMover>() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => {
+                    log::warn!("mover of {pid}: {error}");
+                    open = false;
+                    break;
+                }
+            }
         }
         for message in messages {
             match message {
