@@ -43,6 +43,7 @@ const SYS_SET_ROBUST_LIST: u64 = 273;
 const SYS_SECCOMP: u64 = 317;
 const SYS_RSEQ: u64 = 334;
 const SYS_CLOSE_RANGE: u64 = 436;
+const SYS_MSEAL: u64 = 462;
 
 const PROT_NONE: u64 = 0;
 const PROT_RW: u64 = 3;
@@ -322,7 +323,10 @@ impl GuestBuilder {
         mem::write_all(pid, scratch, &seccomp::fprog_bytes(filter, program))?;
         mem::write_all(pid, program, filter)?;
         let rest_len = STUB_SIZE - 2 * SCRATCH;
+        let code = gadget(self.stub);
         let injector = self.injector()?;
+        // The program cannot change the code by which its host makes calls in it. Kernels before 6.10 have no seals.
+        let _ = injector.call(SYS_MSEAL, [code, SCRATCH, 0, 0, 0, 0]);
         injector.call(SYS_MADVISE, [rest, rest_len, MADV_DONTNEED, 0, 0, 0])?;
         injector.call(SYS_MPROTECT, [rest, rest_len, PROT_NONE, 0, 0, 0])?;
         let args = [
