@@ -4,7 +4,7 @@ use std::io;
 
 use crate::guest::host::Host;
 use crate::migrate::mirror::mirrored;
-use crate::sys::abi::{self, EFAULT};
+use crate::sys::abi::{self, EFAULT, ERESTARTNOINTR, SIG_IGN};
 use crate::sys::mem;
 use crate::sys::seccomp::Notification;
 use crate::wire::channel::{INLINE_IN, Request};
@@ -31,7 +31,15 @@ impl Host {
             |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let action = [word(0), word(8), word(16), word(24)];
         self.mirror_action(t, signo as i32, action)?;
+        if self.has_deliverable(t) {
+            // They came before the action did.
+            return self.complete(t, notification, -ERESTARTNOINTR);
+        }
         self.actions[signo as usize - 1] = action;
+        if action[0] == SIG_IGN {
+            // The guest's kernel drops what waits there.
+            while self.threads[t].take_pending(signo as i32).is_some() {}
+        }
         self.let_through(t, notification)
     }
 
@@ -61,13 +69,18 @@ impl Host {
             return self.complete(t, notification, -i64::from(EFAULT));
         }
         let set = u64::from_le_bytes(bytes) & !(abi::bit(abi::SIGKILL) | abi::bit(abi::SIGSTOP));
-        self.threads[t].mask = match how {
+        let mask = match how {
             SIG_BLOCK => self.threads[t].mask | set,
             SIG_UNBLOCK => self.threads[t].mask & !set,
             _ => set,
         };
-        self.sync_mask(t)?;
+        self.set_home_mask(t, mask)?;
         self.take_queued_signals(t)?;
+        if self.has_deliverable(t) {
+            // They came before the mask did.
+            return self.complete(t, notification, -ERESTARTNOINTR);
+        }
+        self.threads[t].mask = mask;
         self.let_through(t, notification)
     }
 }

@@ -165,7 +165,6 @@ fn start(host: &mut Host) -> io::Result<()> {
             host.signal_from_home(t, info)?;
         }
         host.take_queued_signals(t)?;
-        host.interrupt_repeated_call(t)?;
     }
     fault::point("target.running")?;
     let (pid, node, nmigs) = (host.home_pid(), host.me, host.meta.nmigs);

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::guest::host::{Call, Host, Order, Phase};
+use crate::guest::repeat::unheard_code;
 use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
 use crate::sys::seccomp::{NATIVE, Notification, Response};
@@ -70,7 +71,7 @@ impl Host {
         };
         if self.leaving {
             // It was to stop, and made a call first: it is made again where it arrives.
-            return self.complete(t, &notification, -ERESTARTNOINTR);
+            return self.complete(t, &notification, unheard_code(notification.nr as u64));
         }
         self.serve_call(t, notification)
     }
@@ -90,6 +91,7 @@ impl Host {
             return self.go_home_for(t, &notification, "makes a 32-bit call");
         }
         let nr = notification.nr as u64;
+        self.threads[t].call_begins(nr);
         match nr {
             abi::SYS_RT_SIGRETURN => return self.sigreturned(t, &notification),
             abi::SYS_MUNMAP | abi::SYS_MREMAP => {
@@ -118,6 +120,9 @@ impl Host {
                 return self.complete(t, &notification, -i64::from(abi::EINTR));
             }
             _ => {}
+        }
+        if self.signals_first(t, &notification)? {
+            return Ok(());
         }
         match std::mem::take(&mut self.threads[t].resume) {
             Resume::RestartBlock { nr: was } if was == nr => {

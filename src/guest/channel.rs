@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use crate::guest::calls::Carried;
 use crate::guest::host::{Call, Ending, Host, Phase};
+use crate::guest::repeat::{unheard_code, waiting_code};
 use crate::image::Resume;
 use crate::migrate::deputy::Frame;
-use crate::sys::abi::{self, EINTR, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
+use crate::sys::abi::{self, EINTR, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::seccomp::{Notification, Response};
-use crate::syscall::{self, After, GuestMemory, Restart};
-use crate::wire::channel::{ABORTABLE, ABORTED, PROGRAM};
+use crate::syscall::{self, After, GuestMemory};
+use crate::wire::channel::{ABORTABLE, ABORTED, INTERRUPTED, PROGRAM};
 
 impl Host {
     pub fn channel_readable(&mut self, t: usize) -> io::Result<()> {
@@ -46,7 +47,7 @@ impl Host {
                 "an answer to no call",
             ));
         };
-        if value == ABORTED || value == -i64::from(EINTR) {
+        if matches!(value, ABORTED | INTERRUPTED) || value == -i64::from(EINTR) {
             return self.interrupted(t, call, value);
         }
         let memory = self.memory(t);
@@ -141,29 +142,28 @@ impl Host {
 
     /// The call did not run to its end: a signal, a move, or both.
     fn interrupted(&mut self, t: usize, call: Box<Call>, value: i64) -> io::Result<()> {
-        if call.done > 0 && !self.leaving {
+        let (nr, mask) = (call.notification.nr as u64, self.temporary_mask(t, &call));
+        let in_force = mask.unwrap_or(self.threads[t].mask);
+        let by_signal = call.signalled && self.deliverable_under(t, in_force);
+        if by_signal && call.done > 0 {
             // Part of a divided transfer has been made: that part is the result, as the kernel would have it.
             return self.complete(t, &call.notification, call.done as i64);
         }
-        let by_signal = call.signalled && self.deliverable(t, &call);
-        if by_signal && let Some(mask) = self.temporary_mask(t, &call) {
-            return self.interrupted_with_mask(t, &call, mask);
+        if by_signal && let Some(mask) = mask {
+            return self.interrupted_with_mask(t, &call.notification, mask);
         }
         if by_signal {
-            let restart =
-                syscall::table::find(call.notification.nr as u64).and_then(|row| row.restart);
-            let result = match (value, restart) {
-                (ABORTED, _) => -ERESTARTNOINTR,
-                (_, Some(Restart::Begins) | None) => -ERESTARTSYS,
-                (_, Some(Restart::NoHandler | Restart::Continues)) => -ERESTARTNOHAND,
-                (_, Some(Restart::Never)) => -i64::from(EINTR),
+            let code = if value == ABORTED {
+                unheard_code(nr)
+            } else {
+                waiting_code(nr)
             };
-            return self.complete(t, &call.notification, result);
+            return self.complete(t, &call.notification, code);
         }
         if self.leaving {
             return self.abandon(t, &call);
         }
-        if value != ABORTED && !call.signalled {
+        if value == -i64::from(EINTR) && !call.signalled {
             // The home kernel itself says EINTR (it does so after a stop, for some calls).
             return self.complete(t, &call.notification, value);
         }
@@ -176,15 +176,6 @@ impl Host {
             &call.notification.args,
             &self.memory(t),
         )
-    }
-
-    /// Whether a signal is there that the guest takes as soon as its call returns.
-    fn deliverable(&self, t: usize, call: &Call) -> bool {
-        let mask = self.temporary_mask(t, call).unwrap_or(self.threads[t].mask);
-        self.threads[t]
-            .pending
-            .iter()
-            .any(|info| mask & abi::bit(crate::guest::stop::number_of(&info[..])) == 0)
     }
 
     fn issue_again(&mut self, t: usize, mut call: Call) -> io::Result<()> {
@@ -231,6 +222,7 @@ impl Host {
 
     /// The guest's own kernel executes the call.
     pub fn let_through(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
+        self.threads[t].told_to_restart = false;
         self.respond(t, notification, Response::Continue)
     }
 
@@ -262,15 +254,7 @@ impl Host {
         } else if let Some(left) = call.left {
             self.threads[t].resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
         }
-        self.complete(t, &call.notification, restart_code(nr))
-    }
-}
-
-/// How the kernel would mark an interrupted call: what a handler that runs before the repetition makes of it.
-fn restart_code(nr: u64) -> i64 {
-    match syscall::table::find(nr).and_then(|row| row.restart) {
-        Some(Restart::Begins) | None => -ERESTARTSYS,
-        Some(Restart::NoHandler | Restart::Continues | Restart::Never) => -ERESTARTNOHAND,
+        self.complete(t, &call.notification, waiting_code(nr))
     }
 }
 

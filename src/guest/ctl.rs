@@ -50,6 +50,10 @@ impl Ctl {
         }
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// For poll; it ignores a negative number.
     pub fn poll_fd(&self) -> RawFd {
         self.link

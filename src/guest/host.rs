@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::guest::ctl::Ctl;
+use crate::guest::repeat::Repeated;
 use crate::image::{self, Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{self, Interest};
@@ -90,6 +91,8 @@ pub struct Thread {
     /// Delivery stops that were passed over, to be sent to it again.
     pub resend: Vec<i32>,
     pub phase: Phase,
+    /// The call in front of which it has arrived, and how that is continued: both hold until it makes a call or runs a handler.
+    pub repeats: Option<Repeated>,
     pub resume: Resume,
     pub stopped: bool,
     /// The last call was answered with -ERESTARTSYS.
@@ -98,9 +101,9 @@ pub struct Thread {
     pub big: Option<(u64, u64)>,
     /// When the deputy's call is to be interrupted again.
     pub nudge_at: Option<Instant>,
+    /// The warden was asked for that and has not said that it is over.
+    pub interrupting: bool,
     pub clear_tid: u64,
-    /// The call that it repeats after its arrival (see `image::Thread`).
-    pub interrupted: Option<(u64, i64)>,
 }
 
 impl Thread {
@@ -115,13 +118,14 @@ impl Thread {
             pending: VecDeque::new(),
             resend: Vec::new(),
             phase: Phase::Running,
+            repeats: Repeated::of(image),
             resume: image.resume.clone(),
             stopped: true,
             told_to_restart: false,
             big: None,
             nudge_at: None,
+            interrupting: false,
             clear_tid: image.clear_tid,
-            interrupted: image.interrupted,
         }
     }
 }
@@ -239,6 +243,9 @@ impl Host {
         if fixed[3] && self.ending.is_none() {
             self.mosd_readable()?;
         }
+        if !self.ctl.is_connected() && self.threads.iter().any(|thread| thread.interrupting) {
+            self.interruption_over(|_| true)?;
+        }
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
@@ -260,11 +267,25 @@ impl Host {
         match thread.nudge_at {
             _ if !waits => thread.nudge_at = None,
             Some(at) if Instant::now() < at => {}
+            _ if thread.interrupting => {}
             _ => {
                 thread.nudge_at = Some(Instant::now() + NUDGE);
+                thread.interrupting = true;
                 let pid = thread.home_tid;
                 self.tell(&FromHost::Interrupt { pid });
             }
+        }
+    }
+
+    /// The warden has interrupted deputies, or is gone, and with it whatever it did to them.
+    fn interruption_over(&mut self, of: impl Fn(&Thread) -> bool) -> io::Result<()> {
+        for thread in self.threads.iter_mut().filter(|thread| of(thread)) {
+            thread.interrupting = false;
+        }
+        if self.leaving {
+            self.leave_if_stopped()
+        } else {
+            Ok(())
         }
     }
 
@@ -297,6 +318,9 @@ impl Host {
                 ToHost::Move { id, to, .. } => self.ordered(Order { id: Some(id), to })?,
                 ToHost::Stop { .. } => self.halt()?,
                 ToHost::Continue { .. } => self.unhalt()?,
+                ToHost::Interrupted { pid } => {
+                    self.interruption_over(|thread| thread.home_tid == pid)?
+                }
             }
         }
         Ok(())

@@ -5,13 +5,12 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use crate::guest::host::{Ending, Host, Order, Thread};
-use crate::guest::stop::{alive, number_of};
+use crate::guest::stop::alive;
 use crate::image::capture::Calls;
 use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::{limit_silence, tracee};
 use crate::sys::inject::Injector;
-use crate::sys::process::tgkill;
 use crate::sys::ptrace::Stopped;
 use crate::wire::channel::{COMMIT, DATA, NO_CALL, Request, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
@@ -42,9 +41,10 @@ impl Host {
         Ok(())
     }
 
-    /// Leaves if every thread is stopped.
+    /// Leaves if every thread is stopped, and no interruption is under way at home, which would meet the program there.
     pub fn leave_if_stopped(&mut self) -> io::Result<()> {
-        if self.threads.iter().all(|thread| thread.stopped) {
+        let mut threads = self.threads.iter();
+        if self.ending.is_none() && threads.all(|thread| thread.stopped && !thread.interrupting) {
             self.leave()
         } else {
             Ok(())
@@ -105,12 +105,8 @@ impl Host {
     fn stay_thread(&mut self, t: usize) -> io::Result<()> {
         self.sync_mask(t)?;
         self.take_queued_signals(t)?;
-        let group = self.guest();
-        let thread = &self.threads[t];
-        // Some were only taken down for the image; those that the guest has already are not made two by this.
-        for info in &thread.pending {
-            alive(tgkill(group, thread.tid, number_of(&info[..])))?;
-        }
+        // Some were only taken down for the image.
+        self.send_pending(t)?;
         if self.halted {
             Ok(())
         } else {
@@ -225,6 +221,7 @@ impl Thread {
             tid: self.home_tid,
             altstack: inner.altstack,
             clear_tid: self.clear_tid,
+            interrupted: self.interrupted_call(&captured),
             mask: self.mask,
             pending: self.pending.iter().map(|info| info.to_vec()).collect(),
             resume: self.resume.clone(),

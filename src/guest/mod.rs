@@ -20,6 +20,7 @@ pub mod filter;
 pub mod host;
 pub mod leave;
 pub mod maps;
+pub mod repeat;
 pub mod signals;
 pub mod sleep;
 pub mod stop;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::guest::host::{Call, Host, Order, Phase};
-use crate::guest::sleep::join;
+use crate::guest::host::{Ending, Host, Order, Phase, Thread};
+use crate::guest::repeat::unheard_code;
 use crate::guest::stop::{alive, number_of};
 use crate::image::capture::Calls;
 use crate::migrate::deputy::SigInfo;
@@ -11,26 +11,14 @@ use crate::migrate::tracee;
 use crate::sys::abi::{self, DefaultAction, EINTR, SIG_DFL, SIG_IGN};
 use crate::sys::mem;
 use crate::sys::process::tgkill;
-use crate::sys::seccomp::Response;
+use crate::sys::seccomp::{Notification, Response};
 use crate::sys::status::Status;
+use crate::syscall;
 use crate::wire::control::Target;
 
 /// Offset in a kernel's `rt_sigframe` of the mask that `rt_sigreturn` restores: return address, `uc_flags`, `uc_link`,
 /// `uc_stack` and the machine context come before it.
 pub const FRAME_MASK: u64 = 8 + 8 + 8 + 24 + 256;
-
-/// Where a sleep that fails with `EINTR` stores what is left of it.
-fn remainder_pointer(nr: u64, args: &[u64; 6]) -> Option<u64> {
-    let addr = match nr {
-        abi::SYS_NANOSLEEP => args[1],
-        abi::SYS_CLOCK_NANOSLEEP if args[1] == 0 => args[3],
-        _ => 0,
-    };
-    (addr != 0).then_some(addr)
-}
-
-/// Bytes of a `syscall` instruction.
-const SYSCALL_LEN: u64 = 2;
 
 impl Host {
     /// A signal was delivered at home: the home kernel has decided that the program takes it now.
@@ -43,7 +31,7 @@ impl Host {
         }
     }
 
-    fn default_action(&mut self, t: usize, signo: i32, info: Box<SigInfo>) -> io::Result<()> {
+    pub fn default_action(&mut self, t: usize, signo: i32, info: Box<SigInfo>) -> io::Result<()> {
         match abi::default_action(signo) {
             DefaultAction::Ignore | DefaultAction::Continue => Ok(()),
             DefaultAction::Stop => {
@@ -86,11 +74,55 @@ impl Host {
 
     /// Whether the guest takes some queued signal as soon as it can.
     pub fn has_deliverable(&self, t: usize) -> bool {
+        self.deliverable_under(t, self.threads[t].mask)
+    }
+
+    /// Whether it would with this mask.
+    pub fn deliverable_under(&self, t: usize, mask: u64) -> bool {
         self.threads[t].pending.iter().any(|info| {
             let signo = number_of(&info[..]);
-            self.threads[t].mask & abi::bit(signo) == 0
-                && !matches!(self.action_of(signo)[0], SIG_DFL | SIG_IGN)
+            mask & abi::bit(signo) == 0 && !matches!(self.action_of(signo)[0], SIG_DFL | SIG_IGN)
         })
+    }
+
+    /// Sends the guest what it has been sent and not taken: it takes nothing twice, as a delivery that nobody knows of is passed over.
+    pub fn send_pending(&self, t: usize) -> io::Result<()> {
+        let thread = &self.threads[t];
+        for info in &thread.pending {
+            alive(tgkill(self.guest(), thread.tid, number_of(&info[..])))?;
+        }
+        Ok(())
+    }
+
+    /// Signals that were sent to the guest come before its call, of which the host may have heard first. True: the call has its answer.
+    pub fn signals_first(&mut self, t: usize, notification: &Notification) -> io::Result<bool> {
+        let nr = notification.nr as u64;
+        while !self.threads[t].pending.is_empty() {
+            if self.leaving || self.has_deliverable(t) {
+                self.send_pending(t)?;
+                self.complete(t, notification, unheard_code(nr))?;
+                return Ok(true);
+            }
+            let mask = syscall::temporary_mask(nr, &notification.args, &self.memory(t));
+            if let Some(mask) = mask.filter(|mask| self.deliverable_under(t, *mask)) {
+                self.interrupted_with_mask(t, notification, mask)?;
+                return Ok(true);
+            }
+            self.give_back(t)?;
+        }
+        Ok(false)
+    }
+
+    /// Signals that the guest blocks wait at home, where calls can find them.
+    fn give_back(&mut self, t: usize) -> io::Result<()> {
+        self.sync_mask(t)?;
+        let (pid, thread) = (self.home_pid(), &mut self.threads[t]);
+        for info in std::mem::take(&mut thread.pending) {
+            thread
+                .deputy
+                .queue_signal(pid, thread.home_tid, &info[..])?;
+        }
+        self.take_queued_signals(t)
     }
 
     /// A call that waited with a signal mask of its own (`sigsuspend`, `ppoll`…) was interrupted. The handler must run with
@@ -99,40 +131,39 @@ impl Host {
     pub fn interrupted_with_mask(
         &mut self,
         t: usize,
-        call: &Call,
+        notification: &Notification,
         temporary: u64,
     ) -> io::Result<()> {
         let before = self.threads[t].mask;
         self.threads[t].phase = Phase::Running;
-        alive(tracee::interrupt(self.threads[t].tid))?;
+        let tid = self.threads[t].tid;
+        alive(tracee::interrupt(tid))?;
         self.listener
-            .send(call.notification.id, Response::Error(EINTR))?;
+            .send(notification.id, Response::Error(EINTR))?;
         if !self.await_event_stop(t)? {
             return Ok(());
         }
-        alive(tracee::set_sigmask(self.threads[t].tid, temporary))?;
+        alive(tracee::set_sigmask(tid, temporary))?;
         self.threads[t].mask = temporary;
-        let signo = loop {
-            alive(tracee::cont(self.threads[t].tid, 0))?;
-            match tracee::wait(self.threads[t].tid)? {
-                Status::SignalStop(signo) => break signo,
+        self.threads[t].resend.clear();
+        self.send_pending(t)?;
+        loop {
+            alive(tracee::cont(tid, 0))?;
+            match tracee::wait(tid)? {
+                Status::SignalStop(signo) => {
+                    if let Some(info) = self.threads[t].take_pending(signo) {
+                        alive(tracee::set_siginfo(tid, &info))?;
+                        return self.step_into_handler(t, signo, before);
+                    }
+                }
                 Status::Exited(_) | Status::Signaled(..) => {
-                    self.ending = Some(crate::guest::host::Ending::GuestDied);
+                    self.ending = Some(Ending::GuestDied);
                     return Ok(());
                 }
                 // A second interruption that was asked for meanwhile.
                 _ => {}
             }
-        };
-        if let Some(at) = self.threads[t]
-            .pending
-            .iter()
-            .position(|info| number_of(&info[..]) == signo)
-        {
-            let info = self.threads[t].pending.remove(at).expect("just found");
-            alive(tracee::set_siginfo(self.threads[t].tid, &info))?;
         }
-        self.step_into_handler(t, signo, before)
     }
 
     fn step_into_handler(&mut self, t: usize, signo: i32, before: u64) -> io::Result<()> {
@@ -156,29 +187,6 @@ impl Host {
         }
     }
 
-    /// The guest was moved in the middle of a call, and a handler is to run: the guest's kernel is shown the interrupted call, so that
-    /// it decides between `EINTR` and repetition. (Without a signal the registers are set up for the repetition.)
-    pub fn interrupt_repeated_call(&mut self, t: usize) -> io::Result<()> {
-        let Some((nr, code)) = self.threads[t].interrupted else {
-            return Ok(());
-        };
-        if !self.has_deliverable(t) {
-            return Ok(());
-        }
-        let mut regs = tracee::regs(self.threads[t].tid)?;
-        if let (Some(left), Some(addr)) = (
-            self.threads[t].resume.left(),
-            remainder_pointer(nr, &regs.args()),
-        ) {
-            mem::write_all(self.threads[t].tid, addr, &join(left))?;
-        }
-        regs.rip += SYSCALL_LEN;
-        regs.orig_rax = nr;
-        regs.rax = code as u64;
-        self.threads[t].told_to_restart = code == -abi::ERESTARTSYS;
-        tracee::set_regs(self.threads[t].tid, &regs)
-    }
-
     /// Waits for the stop that an interrupt causes; signals that come first are put back. False when the guest ended.
     pub fn await_event_stop(&mut self, t: usize) -> io::Result<bool> {
         loop {
@@ -193,7 +201,7 @@ impl Host {
                     self.threads[t].resend.push(signo);
                 }
                 Status::Exited(_) | Status::Signaled(..) => {
-                    self.ending = Some(crate::guest::host::Ending::GuestDied);
+                    self.ending = Some(Ending::GuestDied);
                     return Ok(false);
                 }
                 _ => {}
@@ -207,7 +215,7 @@ impl Host {
         // The return address has been popped by the handler's `ret`.
         if mem::read_exact(
             self.threads[t].tid,
-            stack_pointer - 8 + FRAME_MASK,
+            stack_pointer.wrapping_sub(8) + FRAME_MASK,
             &mut bytes,
         )
         .is_ok()
@@ -220,11 +228,25 @@ impl Host {
 
     /// Gives the deputy the guest's mask if it has another one.
     pub fn sync_mask(&mut self, t: usize) -> io::Result<()> {
+        self.set_home_mask(t, self.threads[t].mask)
+    }
+
+    /// Gives the deputy this mask.
+    pub fn set_home_mask(&mut self, t: usize, mask: u64) -> io::Result<()> {
         let thread = &mut self.threads[t];
-        if thread.home_mask != thread.mask {
-            thread.deputy.set_mask(thread.mask)?;
-            thread.home_mask = thread.mask;
+        if thread.home_mask != mask {
+            thread.deputy.set_mask(mask)?;
+            thread.home_mask = mask;
         }
         Ok(())
+    }
+}
+
+impl Thread {
+    /// The first of its signals with this number.
+    pub fn take_pending(&mut self, signo: i32) -> Option<Box<SigInfo>> {
+        let mut pending = self.pending.iter();
+        let at = pending.position(|info| number_of(&info[..]) == signo)?;
+        self.pending.remove(at)
     }
 }

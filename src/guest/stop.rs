@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::guest::host::{Ending, Host, Order, Phase};
+use crate::migrate::deputy::SigInfo;
 use crate::migrate::tracee;
 use crate::sys::abi::{self, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
@@ -58,19 +59,8 @@ impl Host {
     /// The guest is about to take a signal: one that came from home, or a fault of its own.
     fn delivery_stop(&mut self, t: usize, signo: i32) -> io::Result<()> {
         self.threads[t].stopped = true;
-        self.repeat_unheard_call(t)?;
-        if let Some(at) = self.threads[t]
-            .pending
-            .iter()
-            .position(|info| number_of(&info[..]) == signo)
-        {
-            let info = self.threads[t].pending.remove(at).expect("just found");
-            if self.action_of(signo)[0] == SIG_IGN {
-                return self.go_on(t, 0);
-            }
-            alive(tracee::set_siginfo(self.threads[t].tid, &info))?;
-            self.note_handler(t, signo);
-            return self.go_on(t, signo);
+        if let Some(info) = self.threads[t].take_pending(signo) {
+            return self.deliver(t, signo, info);
         }
         let info = tracee::siginfo(self.threads[t].tid)?;
         let code = i32::from_le_bytes([info[8], info[9], info[10], info[11]]);
@@ -81,16 +71,25 @@ impl Host {
         self.fault(t, signo, info)
     }
 
-    /// A call that a signal interrupted before the host had received its notification shows as -ERESTARTSYS, which a handler may turn
-    /// into `EINTR`. Nothing has been done of it, so it is repeated whatever the handler says.
-    fn repeat_unheard_call(&mut self, t: usize) -> io::Result<()> {
-        let mut regs = tracee::regs(self.threads[t].tid)?;
-        let interrupted = regs.rax as i64 == -abi::ERESTARTSYS && regs.orig_rax as i64 >= 0;
-        if interrupted && !std::mem::take(&mut self.threads[t].told_to_restart) {
-            regs.rax = -abi::ERESTARTNOINTR as u64;
-            tracee::set_regs(self.threads[t].tid, &regs)?;
+    /// Lets the guest, stopped to take it, have a signal from home.
+    fn deliver(&mut self, t: usize, signo: i32, info: Box<SigInfo>) -> io::Result<()> {
+        match self.action_of(signo)[0] {
+            SIG_IGN => self.go_on(t, 0),
+            SIG_DFL => {
+                // It had a handler when it was sent.
+                self.default_action(t, signo, info)?;
+                if self.leaving || self.ending.is_some() {
+                    return Ok(());
+                }
+                self.go_on(t, 0)
+            }
+            _ => {
+                alive(tracee::set_siginfo(self.threads[t].tid, &info))?;
+                self.threads[t].handler_begins()?;
+                self.note_handler(t, signo);
+                self.go_on(t, signo)
+            }
         }
-        Ok(())
     }
 
     fn fault(&mut self, t: usize, signo: i32, info: [u8; 128]) -> io::Result<()> {

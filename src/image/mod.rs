@@ -194,6 +194,16 @@ impl Resume {
         }
     }
 
+    /// The call that it is about.
+    pub fn nr(&self) -> Option<u64> {
+        match self {
+            Resume::Nothing => None,
+            Resume::RestartBlock { nr }
+            | Resume::TimeLeft { nr, .. }
+            | Resume::Written { nr, .. } => Some(*nr),
+        }
+    }
+
     /// The time that is left now.
     pub fn left(&self) -> Option<Duration> {
         match self {

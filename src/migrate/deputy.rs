@@ -173,6 +173,19 @@ impl Deputy {
         checked(self.rpc(&request, &mask.to_le_bytes())?.0).map(drop)
     }
 
+    /// Has the deputy, thread `tid` of process `pid`, send this `siginfo` to itself, being the only sender from whom the kernel takes any.
+    pub fn queue_signal(&mut self, pid: i32, tid: i32, info: &[u8]) -> io::Result<()> {
+        let signo = u64::from(u32::from_le_bytes([info[0], info[1], info[2], info[3]]));
+        let place = self.base + channel::INLINE_IN;
+        let request = Request {
+            nr: abi::SYS_RT_TGSIGQUEUEINFO,
+            args: [pid as u64, tid as u64, signo, place, 0, 0],
+            in_len: info.len() as u64,
+            ..Request::default()
+        };
+        self.rpc(&request, info).map(drop)
+    }
+
     /// The 64 signal actions of the deputy: handler, flags, restorer, mask.
     pub fn actions(&mut self) -> io::Result<Vec<[u64; 4]>> {
         let request = Request {

@@ -54,9 +54,16 @@ pub fn monotonic_offsets() -> (i64, i64) {
     )
 }
 
-/// Stack pointer of a thread that waits in a system call.
+/// Stack pointer of a thread that waits in a system call, or is about to: who is notified of a call may be faster than its
+/// caller gets to sleep.
 pub fn stack_pointer(tid: i32) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{tid}/syscall"))?;
+    let text = loop {
+        let text = fs::read_to_string(format!("/proc/{tid}/syscall"))?;
+        if text.trim_end() != "running" {
+            break text;
+        }
+        std::thread::yield_now();
+    };
     let word = text.split_ascii_whitespace().rev().nth(1);
     word.and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
         .ok_or_else(|| {

@@ -59,4 +59,8 @@ pub enum ToHost {
     Continue {
         pid: i32,
     },
+    /// The interruption that was asked for is over, whether or not it met a call.
+    Interrupted {
+        pid: i32,
+    },
 }

@@ -52,7 +52,8 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
     deputy.set_actions(&meta.actions)?;
     let caught: Vec<Vec<u8>> = deputy.signals.drain(..).map(|info| info.to_vec()).collect();
     for info in thread.pending.iter().chain(&caught) {
-        send_again(pid, &mut deputy, info)?;
+        // Taken off the home process, and not yet given to the program.
+        deputy.queue_signal(pid, pid, info)?;
     }
     let regs = registers(meta, &mut deputy)?;
     if let Resume::RestartBlock { .. } = thread.resume
@@ -66,20 +67,6 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
     store_time_left(pid, thread, &regs)?;
     store_remainder(pid, thread, &regs)?;
     leave_stub(thread, &regs, &mut deputy)
-}
-
-/// A signal that was taken off the home process and not yet given to the program is sent by the process to itself, the only sender
-/// from whom the kernel takes any `siginfo`.
-fn send_again(pid: i32, deputy: &mut Deputy, info: &[u8]) -> io::Result<()> {
-    let signo = u64::from(u32::from_le_bytes([info[0], info[1], info[2], info[3]]));
-    let place = deputy.base + INLINE_IN;
-    let request = Request {
-        nr: abi::SYS_RT_TGSIGQUEUEINFO,
-        args: [pid as u64, pid as u64, signo, place, 0, 0],
-        in_len: info.len() as u64,
-        ..Request::default()
-    };
-    deputy.rpc(&request, info).map(drop)
 }
 
 /// Calls whose time-out cannot be shortened at home without changing the program's registers. They fail with `EINTR`, as they do

@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
 
-use crate::home::warden::interrupt;
 use crate::home::warden::state::{Ctl, Warden};
 use crate::sys::{procfs, unix};
 use crate::wire::control::{Outcome, Place};
@@ -121,7 +120,7 @@ impl Warden {
             }
             FromHost::Interrupt { pid } => {
                 if self.is_ours(pid) {
-                    interrupt::interrupt(pid);
+                    self.interrupt(id, pid);
                 }
             }
             FromHost::Moved { pid, id, outcome } => {

@@ -82,6 +82,15 @@ pub struct Mover {
     pub back: bool,
 }
 
+/// A deputy's call that is being interrupted.
+pub struct Interruption {
+    /// Ends when it is over.
+    pub done: UnixStream,
+    /// The host that asked.
+    pub ctl: u64,
+    pub pid: i32,
+}
+
 pub struct Warden {
     pub tree: u64,
     pub filters: u32,
@@ -92,6 +101,7 @@ pub struct Warden {
     pub procs: HashMap<i32, Proc>,
     pub ctls: HashMap<u64, Ctl>,
     pub movers: HashMap<u64, Mover>,
+    pub interruptions: HashMap<u64, Interruption>,
     pub next: u64,
     pub watch_at: Instant,
     /// Closed when the first program has been executed.
@@ -129,6 +139,7 @@ enum Source {
     Launch,
     Ctl(u64),
     Mover(u64),
+    Interruption(u64),
 }
 
 impl Warden {
@@ -149,6 +160,7 @@ impl Warden {
             procs: HashMap::new(),
             ctls: HashMap::new(),
             movers: HashMap::new(),
+            interruptions: HashMap::new(),
             next: 1,
             watch_at: Instant::now(),
             launch: None,
@@ -184,6 +196,9 @@ impl Warden {
         }
         for (id, mover) in &self.movers {
             add(mover.stream.as_raw_fd(), Source::Mover(*id));
+        }
+        for (id, interruption) in &self.interruptions {
+            add(interruption.done.as_raw_fd(), Source::Interruption(*id));
         }
         (fds, sources)
     }
@@ -222,6 +237,7 @@ impl Warden {
                     Source::Launch => self.launched(),
                     Source::Ctl(id) => self.ctl_readable(*id),
                     Source::Mover(id) => self.mover_readable(*id),
+                    Source::Interruption(id) => self.interrupted(*id),
                 }
             }
             self.tick();

@@ -50,6 +50,8 @@ pub const COMMIT: u64 = 512;
 
 /// `value` of an answer whose call was not started, or was interrupted by a mover before it had any effect: issue it again.
 pub const ABORTED: i64 = -5000;
+/// The same of a call that had begun to wait: for a signal that comes with it, it counts as interrupted.
+pub const INTERRUPTED: i64 = -5001;
 
 /// Kinds of answer frames.
 pub const KIND_REPLY: u32 = 1;

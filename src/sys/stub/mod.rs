@@ -20,7 +20,7 @@ mod tests;
 
 pub use data::Data;
 
-use layout::ABORTED;
+use layout::INTERRUPTED;
 
 /// Offset of the first instruction: connect (if told to), then serve.
 pub const ENTRY: u64 = 0;
@@ -57,7 +57,7 @@ pub fn is_behind_call(rip: u64, base: u64) -> bool {
     rip == base + CALL_END || rip == base + PLAIN_END
 }
 
-/// What a deputy that was stopped by ptrace must be given in `rax` and `orig_rax` so that the stub answers [`ABORTED`]: for a
+/// What a deputy that was stopped by ptrace must be given in `rax` and `orig_rax` so that the stub answers [`INTERRUPTED`]: for a
 /// program's call that the kernel interrupted before it had an effect.
 ///
 /// `None`: nothing is to be changed. The stub's own calls go on by themselves, a call that has its result keeps it, and
@@ -66,5 +66,5 @@ pub fn is_behind_call(rip: u64, base: u64) -> bool {
 pub fn after_interrupt(rip: u64, rax: u64, orig_rax: u64, base: u64) -> Option<(u64, u64)> {
     let interrupted = matches!(rax as i64, -512 | -513 | -514 | -516 | -4);
     let in_call = rip == base + CALL_END && orig_rax as i64 >= 0;
-    (interrupted && in_call).then_some((ABORTED as u64, u64::MAX))
+    (interrupted && in_call).then_some((INTERRUPTED as u64, u64::MAX))
 }

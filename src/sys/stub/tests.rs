@@ -253,7 +253,7 @@ fn an_interrupted_call_is_aborted_and_a_finished_one_is_not() {
     for result in [-512i64, -513, -514, -516, -4] {
         assert_eq!(
             after_interrupt(end, result as u64, 0, BASE),
-            Some((ABORTED as u64, u64::MAX))
+            Some((INTERRUPTED as u64, u64::MAX))
         );
     }
     assert_eq!(after_interrupt(end, 5, 0, BASE), None);
