@@ -186,6 +186,18 @@ fn a_process_goes_by_order_and_comes_home() {
 }
 
 #[test]
+fn an_order_may_come_before_its_process_is_known() {
+    let temp = Scratch::new("early");
+    let script = "for i in 1 2 3 4 5; do mosrun sleep 1 & mosmigrate --wait $! 2 || exit 9; \
+         kill $!; wait $!; done 2>/dev/null; exit 0";
+    let args = ["-n", "2", "--no-balance", "--", "sh", "-c", script];
+    let output = guests::run(playground(temp.path(), &args), LIMIT);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.matches("has moved").count(), 5, "{said}");
+}
+
+#[test]
 fn an_ordinary_user_can_have_one() {
     use std::os::unix::fs::PermissionsExt;
     let temp = Scratch::new("user");

@@ -218,6 +218,9 @@ impl Host {
             .chain(self.mosd_at)
             .min()
             .unwrap_or(self.cpu_at);
+        if self.client.has_message() {
+            return Duration::ZERO;
+        }
         let wait = at.saturating_duration_since(Instant::now());
         self.ctl.retry_in().map_or(wait, |retry| retry.min(wait))
     }
@@ -240,7 +243,7 @@ impl Host {
         if fixed[2] && self.ending.is_none() {
             self.ctl_readable()?;
         }
-        if fixed[3] && self.ending.is_none() {
+        if (fixed[3] || self.client.has_message()) && self.ending.is_none() {
             self.mosd_readable()?;
         }
         if !self.ctl.is_connected() && self.threads.iter().any(|thread| thread.interrupting) {

@@ -40,22 +40,14 @@ const SPURIOUS_EINTR: [u64; 17] = [
     0, 1, 43, 44, 45, 46, 47, 65, 128, 208, 220, 232, 281, 288, 299, 333, 441,
 ];
 
-const EVENT_LOOPS: [u64; 2] = [232, 281];
-
 /// The state of a thread that this thread traces and that is in a ptrace stop, before anything is injected into it. It may run a few
 /// instructions on, out of the vDSO. `tid`, `altstack`, `clear_tid` and `pending` are left to the caller.
 pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
     let task = leave_vdso(Stopped::known(tid), areas)?;
     let regs = task.regs()?;
     let raw = regs;
-    let (mut regs, resume) = settled(tid, &raw)?;
+    let (mut regs, resume) = settled(&raw);
     let repeats = regs.rip != raw.rip;
-    // Calls that a mere stop makes fail with EINTR are those that every handler does.
-    let code = if raw.rax as i64 == -EINTR {
-        -ERESTARTNOHAND
-    } else {
-        raw.rax as i64
-    };
     let rseq = task.rseq()?;
     leave_critical_section(tid, &rseq, &mut regs)?;
     Ok(Thread {
@@ -66,7 +58,7 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
         rseq: (rseq.address, rseq.size, rseq.signature),
         robust: process::robust_list(tid).unwrap_or_default(),
         resume,
-        interrupted: repeats.then_some((regs.rax, code)),
+        interrupted: repeats.then_some((regs.rax, raw.rax as i64)),
         ..Thread::default()
     })
 }
@@ -77,23 +69,20 @@ pub fn xfeatures(xsave: &[u8]) -> u64 {
 }
 
 /// Registers from which a thread goes on outside of the kernel, and what its first call needs to know.
-fn settled(tid: i32, regs: &Regs) -> io::Result<(Regs, Resume)> {
+fn settled(regs: &Regs) -> (Regs, Resume) {
     match regs.interrupted() {
-        Interrupted::Repeat { nr } => Ok((regs.repeating(nr), Resume::Nothing)),
+        Interrupted::Repeat { nr } => (regs.repeating(nr), Resume::Nothing),
         Interrupted::Block {
             nr: SYS_RESTART_SYSCALL,
         } => {
             let nr = begun_as(&regs.args());
-            Ok((regs.repeating(nr), Resume::RestartBlock { nr }))
+            (regs.repeating(nr), Resume::RestartBlock { nr })
         }
         Interrupted::Block { nr } if CONTINUED.contains(&nr) => {
-            Ok((regs.repeating(nr), Resume::RestartBlock { nr }))
+            (regs.repeating(nr), Resume::RestartBlock { nr })
         }
-        Interrupted::Block { nr } => Ok((regs.repeating(nr), Resume::Nothing)),
-        Interrupted::No if spurious(tid, regs)? => {
-            Ok((regs.repeating(regs.orig_rax), Resume::Nothing))
-        }
-        Interrupted::No => Ok((regs.restarted(), Resume::Nothing)),
+        Interrupted::Block { nr } => (regs.repeating(nr), Resume::Nothing),
+        Interrupted::No => (regs.restarted(), Resume::Nothing),
     }
 }
 
@@ -109,16 +98,16 @@ fn begun_as(args: &[u64; 6]) -> u64 {
     }
 }
 
-fn spurious(tid: i32, regs: &Regs) -> io::Result<bool> {
-    if regs.rax as i64 != -EINTR || !SPURIOUS_EINTR.contains(&regs.orig_rax) {
-        return Ok(false);
+/// To be called of a process at home as soon as it has stopped: a call that answers `EINTR` because of that is marked as others are, so
+/// that it is repeated unless a handler runs.
+pub fn mend_interruption(tid: i32) -> io::Result<()> {
+    let task = Stopped::known(tid);
+    let mut regs = task.regs()?;
+    if regs.rax as i64 == -EINTR && SPURIOUS_EINTR.contains(&regs.orig_rax) {
+        regs.rax = -ERESTARTNOHAND as u64;
+        task.set_regs(&regs)?;
     }
-    if EVENT_LOOPS.contains(&regs.orig_rax) && regs.r10 as i32 > 0 {
-        // It would begin its time anew; it fails with EINTR after any stop, and what calls it reckons with that.
-        return Ok(false);
-    }
-    let status = procfs::status(tid)?;
-    Ok((status.pending | status.shared_pending) & !status.blocked == 0)
+    Ok(())
 }
 
 /// A thread inside a restartable sequence goes on at its abort handler, as after any preemption.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 use mio::{Interest, Token};
@@ -12,12 +12,15 @@ use super::questions::{Listing, Owned, Purpose};
 use super::server::Server;
 use crate::event::local::{LocalConn, Turn};
 use crate::sys::socket::{self, Peer};
-use crate::sys::unix;
+use crate::sys::{process, procfs, unix};
 use crate::wire::codec;
 use crate::wire::control::{FromMosd, NodeInfo, Outcome, ProcInfo, Target, ToMosd};
 
 /// Most connections of one user other than root and mosd's own.
 const MAX_PER_USER: usize = 2000;
+
+/// How old a process is at most that is taken for a mosrun which has not registered yet.
+const STARTING: Duration = Duration::from_secs(3);
 
 /// Who a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +203,11 @@ impl Server {
             port: self.config.ports.tcp,
         };
         self.send(token, &welcome, None);
+        if let Role::Warden { .. } = role {
+            for early in self.questions.early() {
+                self.list(early.asker, early.purpose, true, true);
+            }
+        }
     }
 
     fn register_warden(&mut self, token: usize, tree: u64, uid: u32) {
@@ -265,6 +273,11 @@ impl Server {
 
     /// Answers the listings that are whole, or have taken long enough.
     pub(super) fn finish_listings(&mut self, now: Instant) {
+        for early in self.questions.overdue(now) {
+            if let Purpose::Move { pid, .. } = early.purpose {
+                self.unknown(early.asker, pid);
+            }
+        }
         for listing in self.questions.finished(now) {
             match listing.purpose {
                 Purpose::List => {
@@ -285,8 +298,14 @@ impl Server {
         };
         let Some(Owned { owner, info }) = listing.procs.iter().find(|owned| owned.info.pid == pid)
         else {
-            let what = format!("{pid} is no process that was started by mosrun here");
-            self.send(asker, &FromMosd::Error(what), None);
+            let now = Instant::now();
+            match starting(pid, now) {
+                Some(until) => {
+                    let purpose = Purpose::Move { pid, to, wait };
+                    self.questions.postpone(asker, purpose, until);
+                }
+                None => self.unknown(asker, pid),
+            }
             return;
         };
         let guest = info.from.is_some();
@@ -312,6 +331,11 @@ impl Server {
         if !wait {
             self.send(asker, &FromMosd::Result(Outcome::Done), None);
         }
+    }
+
+    fn unknown(&mut self, asker: usize, pid: i32) {
+        let what = format!("{pid} is no process that was started by mosrun here");
+        self.send(asker, &FromMosd::Error(what), None);
     }
 
     /// Refuses targets that are certain to fail.
@@ -377,4 +401,14 @@ impl Server {
         };
         self.send(asker, &answer, None);
     }
+}
+
+/// Until when this process may still be a mosrun that has not registered: a shell that has it in its background gives orders at once.
+fn starting(pid: i32, now: Instant) -> Option<Instant> {
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = procfs::stat(pid).ok()?;
+    let born = Duration::from_millis(stat.start_time * 1000 / TICKS_PER_SECOND);
+    let age = Duration::from_nanos(process::boottime_ns().max(0) as u64).saturating_sub(born);
+    let left = STARTING.checked_sub(age)?;
+    (!matches!(stat.state, b'Z' | b'X')).then(|| now + left)
 }

@@ -43,10 +43,19 @@ pub struct Order {
     pub owner: usize,
 }
 
+/// An order for a process that no warden speaks for yet: it is being started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Early {
+    pub asker: usize,
+    pub purpose: Purpose,
+    until: Instant,
+}
+
 /// All questions that are open.
 #[derive(Default)]
 pub struct Questions {
     last: u64,
+    early: Vec<Early>,
     listings: HashMap<u64, Listing>,
     orders: HashMap<u64, Order>,
 }
@@ -100,6 +109,27 @@ impl Questions {
             .collect()
     }
 
+    /// An order has come before its process is known: it is asked for again when a warden registers, but not after `until`.
+    pub fn postpone(&mut self, asker: usize, purpose: Purpose, until: Instant) {
+        self.early.push(Early {
+            asker,
+            purpose,
+            until,
+        });
+    }
+
+    /// A warden has registered: the orders that may be for a process of its.
+    pub fn early(&mut self) -> Vec<Early> {
+        std::mem::take(&mut self.early)
+    }
+
+    /// The early orders whose time is over.
+    pub fn overdue(&mut self, now: Instant) -> Vec<Early> {
+        self.early
+            .extract_if(.., |early| early.until <= now)
+            .collect()
+    }
+
     /// `asker` waits for what becomes of an order to `owner`; its number.
     pub fn order(&mut self, asker: usize, owner: usize) -> u64 {
         self.last += 1;
@@ -123,6 +153,7 @@ impl Questions {
 
     /// `client` is gone: those who wait for an order of its, to be told.
     pub fn client_gone(&mut self, client: usize) -> Vec<usize> {
+        self.early.retain(|early| early.asker != client);
         self.listings.retain(|_, listing| listing.asker != client);
         for listing in self.listings.values_mut() {
             listing.missing.remove(&client);
@@ -141,7 +172,9 @@ impl Questions {
 
     /// When a listing runs out of time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.listings.values().map(|listing| listing.until).min()
+        let listings = self.listings.values().map(|listing| listing.until);
+        let early = self.early.iter().map(|early| early.until);
+        listings.chain(early).min()
     }
 }
 
@@ -214,6 +247,24 @@ mod tests {
         );
         questions.mine(id, 3, vec![info(11)]);
         assert_eq!(questions.finished(now)[0].procs[0].owner, 3);
+    }
+
+    #[test]
+    fn an_early_order_waits_for_a_warden_or_its_time() {
+        let now = Instant::now();
+        let mut questions = Questions::default();
+        questions.postpone(1, Purpose::List, now + LIST_WAIT);
+        questions.postpone(2, Purpose::List, now + LIST_WAIT);
+        assert!(questions.overdue(now).is_empty());
+        assert_eq!(questions.next_deadline(), Some(now + LIST_WAIT));
+        questions.client_gone(1);
+        let early = questions.early();
+        assert_eq!(early.len(), 1);
+        assert_eq!(early[0].asker, 2);
+        assert!(questions.early().is_empty());
+        questions.postpone(3, Purpose::List, now);
+        assert_eq!(questions.overdue(now)[0].asker, 3);
+        assert_eq!(questions.next_deadline(), None);
     }
 
     #[test]

@@ -29,6 +29,8 @@ words! {
     SYS_EPOLL_WAIT = libc::SYS_epoll_wait;
     SYS_EPOLL_PWAIT = libc::SYS_epoll_pwait;
     SYS_EPOLL_PWAIT2 = libc::SYS_epoll_pwait2;
+    SYS_RT_SIGTIMEDWAIT = libc::SYS_rt_sigtimedwait;
+    SYS_SEMTIMEDOP = libc::SYS_semtimedop;
     SYS_NANOSLEEP = libc::SYS_nanosleep;
     SYS_CLOCK_NANOSLEEP = libc::SYS_clock_nanosleep;
     SYS_RESTART_SYSCALL = libc::SYS_restart_syscall;

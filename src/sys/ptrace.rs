@@ -145,6 +145,18 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)
     }
 
+    /// Has it stop again without running on, in a stop behind which the kernel still looks at the call that it was in. `None`: it
+    /// has ended.
+    pub fn stop_again(self) -> io::Result<Option<Stopped>> {
+        let running = Running { pid: self.pid };
+        running.interrupt()?;
+        match self.cont(0)?.wait()? {
+            Now::Ended(_) => Ok(None),
+            Now::Stopped(task, Status::SignalStop(signo)) => task.cont(signo)?.stop_past_signals(),
+            Now::Stopped(task, _) => Ok(Some(task)),
+        }
+    }
+
     /// Lets it execute one instruction.
     pub fn step(self) -> io::Result<Running> {
         self.resume(libc::PTRACE_SINGLESTEP, 0)

@@ -195,6 +195,12 @@ impl Client {
         }
     }
 
+    /// Whether a whole message has been read already, of which no poll tells any more.
+    pub fn has_message(&self) -> bool {
+        // A bad length is an error of the next `recv`.
+        self.buffer.lacking().map_or(true, |lacking| lacking == 0)
+    }
+
     /// The next message, if it has come; for non-blocking use.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub mod out;
 pub mod reconcile;
 pub mod resume;
 pub mod seize;
+mod times;
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;

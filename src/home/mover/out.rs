@@ -1,18 +1,16 @@
 //! From home to another node.
 
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
-use crate::home::mover::resume::time_pointer;
-use crate::home::mover::seize::{self, Held, words};
+use crate::home::mover::seize::{self, Held};
 use crate::home::mover::{OutJob, register};
 use crate::image::capture::Calls;
-use crate::image::{HomeId, Meta, MmLayout, Resume, areas, capture, check, vdso};
+use crate::image::{HomeId, Meta, MmLayout, areas, capture, check, vdso};
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, HandOver, Stayed};
 use crate::migrate::{fault, limit_silence};
 use crate::sys::tracked::monotonic_offsets;
-use crate::sys::{abi, mem, procfs, tracked};
+use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::node::{Offer, Opening};
@@ -31,6 +29,9 @@ pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcom
 
 fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result<Outcome, Stayed> {
     let (home, _) = register(client)?;
+    if seize::is_deputy(job.pid)? {
+        return Err(Stayed(seize::AWAY.to_owned()));
+    }
     let before = areas::areas(job.pid)?;
     if let Some(why) = check::why_not(job.pid, &before, job.filters) {
         return Err(Stayed(why));
@@ -96,9 +97,6 @@ fn complete(
     thread.altstack = inner.altstack;
     thread.clear_tid = inner.clear_tid;
     thread.tid = job.pid;
-    if let Some((nr, _)) = thread.interrupted {
-        count_the_way(job.pid, nr, &mut thread)?;
-    }
     let stat = procfs::stat(job.pid)?;
     let mm = layout(&stat, inner.brk);
     let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
@@ -136,18 +134,4 @@ fn layout(stat: &procfs::Stat, brk: u64) -> MmLayout {
         env_start: stat.env_start,
         env_end: stat.env_end,
     }
-}
-
-/// The kernel has stored what was left of `select`'s time when it was interrupted; the time on the way counts as well.
-fn count_the_way(pid: i32, nr: u64, thread: &mut crate::image::Thread) -> std::io::Result<()> {
-    let Some(addr) = time_pointer(nr, &words(&thread.regs)?) else {
-        return Ok(());
-    };
-    let mut bytes = [0; 16];
-    mem::read_exact(pid, addr, &mut bytes)?;
-    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    let unit = if nr == abi::SYS_SELECT { 1000 } else { 1 };
-    let left = Duration::from_secs(word(0).min(1 << 32)) + Duration::from_nanos(word(8) * unit);
-    thread.resume = Resume::until(nr, left);
-    Ok(())
 }

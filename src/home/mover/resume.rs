@@ -4,12 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use crate::home::mover::seize::words;
-use crate::image::capture::Calls;
+use crate::home::mover::times;
 use crate::image::{Meta, Resume, Thread};
 use crate::migrate::deputy::{Deputy, Frame};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::{Now, Running, Stopped};
-use crate::sys::regs::Regs;
+use crate::sys::regs::{NO_CALL, Regs};
 use crate::sys::socket::wait_readable;
 use crate::sys::status::Status;
 use crate::sys::stub;
@@ -21,7 +21,6 @@ const FS_BASE: usize = 21;
 const GS_BASE: usize = 22;
 const RAX: usize = 10;
 const R10: usize = 7;
-const R8: usize = 9;
 const RDX: usize = 12;
 const RSI: usize = 13;
 const RDI: usize = 14;
@@ -55,27 +54,45 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
         // Taken off the home process, and not yet given to the program.
         deputy.queue_signal(pid, pid, info)?;
     }
-    let regs = registers(meta, &mut deputy)?;
-    if let Resume::RestartBlock { .. } = thread.resume
-        && regs[RIP] == thread.regs[RIP]
-    {
-        return continue_native(pid, thread, regs, deputy);
+    let mut regs = words(&thread.regs)?;
+    if let Resume::Written { bytes, .. } = thread.resume {
+        // Part of a write was made: natively that part is its result.
+        (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
+        return leave_stub(thread, &regs, &mut deputy);
     }
+    let Some((nr, code)) = thread.interrupted else {
+        return leave_stub(thread, &regs, &mut deputy);
+    };
+    set_altstack(thread, &mut deputy)?;
+    let Ok(running) = Running::seize(pid, 0) else {
+        // Somebody else traces it. It makes the call again, also if a handler comes first.
+        times::comes(pid, deputy.base, thread, &mut regs);
+        return leave_stub(thread, &regs, &mut deputy);
+    };
     if let Some(call) = Timed::of(thread, &regs) {
-        return call.rearm(pid, thread, regs, deputy);
+        return call.rearm(running, thread, regs, deputy);
     }
-    store_time_left(pid, thread, &regs)?;
-    store_remainder(pid, thread, &regs)?;
-    leave_stub(thread, &regs, &mut deputy)
+    times::comes(pid, deputy.base, thread, &mut regs);
+    let code = match thread.resume {
+        // The restart block of the home process still holds it. (`rt_sigreturn` would clear it.)
+        Resume::RestartBlock { .. } => -abi::ERESTART_RESTARTBLOCK,
+        _ => code,
+    };
+    in_call(&mut regs, nr, code);
+    let task = running.stop_past_signals()?;
+    release(
+        task.ok_or(io::ErrorKind::UnexpectedEof)?,
+        thread,
+        regs,
+        &deputy,
+    )
 }
 
-/// Calls whose time-out cannot be shortened at home without changing the program's registers. They fail with `EINTR`, as they do
-/// after any stop of a process; what calls them reckons with that and computes its time-out anew.
-const EVENT_LOOPS: [u64; 3] = [
-    abi::SYS_EPOLL_WAIT,
-    abi::SYS_EPOLL_PWAIT,
-    abi::SYS_EPOLL_PWAIT2,
-];
+/// Registers as of a thread that is about to leave the kernel, a call interrupted: the kernel repeats it, or has it fail if a handler
+/// runs first.
+fn in_call(regs: &mut [u64; 27], nr: u64, code: i64) {
+    (regs[RAX], regs[ORIG_RAX], regs[RIP]) = (code as u64, nr, regs[RIP] + SYSCALL_LEN);
+}
 
 fn timed(resume: &Resume) -> u64 {
     match resume {
@@ -84,26 +101,9 @@ fn timed(resume: &Resume) -> u64 {
     }
 }
 
-/// The registers with which the program goes on.
-fn registers(meta: &Meta, deputy: &mut Deputy) -> io::Result<[u64; 27]> {
-    let thread = &meta.threads[0];
-    let mut regs = words(&thread.regs)?;
-    if let Resume::Written { bytes, .. } = thread.resume {
-        // Part of a write was made: natively that part is its result.
-        (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
-    } else if EVENT_LOOPS.contains(&timed(&thread.resume)) {
-        (regs[RAX], regs[RIP]) = (-i64::from(abi::EINTR) as u64, regs[RIP] + SYSCALL_LEN);
-    } else if let Some((_, code)) = thread.interrupted
-        && fails_by_handler(meta, code, pending(deputy)? & !thread.mask)
-    {
-        (regs[RAX], regs[RIP]) = (-i64::from(abi::EINTR) as u64, regs[RIP] + SYSCALL_LEN);
-    }
-    Ok(regs)
-}
-
 /// A sleep or poll with time left that the program is in. Its deadline must be in the kernel's restart block of the home process
 /// again, which only the call itself puts there: the deputy makes it with the time that is left and the program's own
-/// addresses, is stopped in it, and then gets the program's registers with `restart_syscall` as its next call.
+/// addresses, is stopped in it, and then gets the program's registers.
 struct Timed {
     nr: u64,
     args: [u64; 6],
@@ -120,8 +120,6 @@ impl Timed {
         time[..8].copy_from_slice(&(ns / 1_000_000_000).to_le_bytes());
         time[8..].copy_from_slice(&(ns % 1_000_000_000).to_le_bytes());
         match nr {
-            // Not when a handler has made it fail already.
-            _ if regs[RAX] != nr => None,
             abi::SYS_NANOSLEEP => Some(Timed {
                 nr,
                 args: raw,
@@ -146,12 +144,11 @@ impl Timed {
 
     fn rearm(
         mut self,
-        pid: i32,
+        running: Running,
         thread: &Thread,
         mut regs: [u64; 27],
         mut deputy: Deputy,
     ) -> io::Result<()> {
-        set_altstack(thread, &mut deputy)?;
         let mut input = Vec::new();
         if let Some((at, time)) = self.time {
             self.args[at] = deputy.base + INLINE_IN;
@@ -164,93 +161,29 @@ impl Timed {
             ..Request::default()
         };
         deputy.send(&request, &input)?;
-        let (task, result) = stop_in_call(pid, &mut deputy)?;
+        let (task, result) = stop_in_call(running, &mut deputy)?;
         if result == -abi::ERESTART_RESTARTBLOCK {
-            regs[RAX] = abi::SYS_RESTART_SYSCALL;
+            in_call(&mut regs, self.nr, result);
         } else {
             // Its time was over before it could be stopped.
             (regs[RAX], regs[RIP]) = (result as u64, regs[RIP] + SYSCALL_LEN);
+            regs[ORIG_RAX] = NO_CALL;
         }
         release(task, thread, regs, &deputy)
     }
 }
 
-/// The restart block of the home process still holds the call: `restart_syscall` goes on with it. (`rt_sigreturn` would clear it.)
-fn continue_native(
-    pid: i32,
-    thread: &Thread,
-    mut regs: [u64; 27],
-    mut deputy: Deputy,
-) -> io::Result<()> {
-    set_altstack(thread, &mut deputy)?;
-    let stopped = Running::seize(pid, 0)?.stop_past_signals()?;
-    let task = stopped.ok_or(io::ErrorKind::UnexpectedEof)?;
-    regs[RAX] = abi::SYS_RESTART_SYSCALL;
-    release(task, thread, regs, &deputy)
-}
-
 /// Gives the stopped deputy the program's registers and lets it go.
-fn release(task: Stopped, thread: &Thread, mut regs: [u64; 27], deputy: &Deputy) -> io::Result<()> {
+fn release(task: Stopped, thread: &Thread, regs: [u64; 27], deputy: &Deputy) -> io::Result<()> {
     let mut injector = Injector::new(task, deputy.base + stub::gadget())?;
     injector.raw_call(abi::SYS_CLOSE, [deputy.channel_fd as u64, 0, 0, 0, 0, 0])?;
-    let task = injector.finish()?;
-    regs[ORIG_RAX] = u64::MAX;
+    let task = injector.finish()?.stop_again()?;
+    let task = task.ok_or(io::ErrorKind::UnexpectedEof)?;
+    mem::write_all(task.pid(), deputy.base + stub::serving(), &[0; 4])?;
     task.set_regs(&Regs::from_array(regs))?;
     task.set_xsave(&thread.xsave)?;
     task.set_sigmask(thread.mask)?;
     task.detach(0)
-}
-
-/// `select`, `pselect6` and `ppoll` leave their remaining time in the program's memory when they are interrupted; so it is there when
-/// they are repeated.
-fn store_time_left(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()> {
-    let Some(left) = thread.resume.left() else {
-        return Ok(());
-    };
-    let fraction = match timed(&thread.resume) {
-        abi::SYS_SELECT => left.subsec_micros(),
-        _ => left.subsec_nanos(),
-    };
-    let Some(addr) = time_pointer(timed(&thread.resume), regs) else {
-        return Ok(());
-    };
-    let bytes = [
-        left.as_secs().to_le_bytes(),
-        u64::from(fraction).to_le_bytes(),
-    ]
-    .concat();
-    mem::write_all(pid, addr, &bytes)
-}
-
-/// A sleep that a handler made fail tells how much of it is left.
-fn store_remainder(pid: i32, thread: &Thread, regs: &[u64; 27]) -> io::Result<()> {
-    let Some(left) = thread.resume.left() else {
-        return Ok(());
-    };
-    let addr = match timed(&thread.resume) {
-        abi::SYS_NANOSLEEP => regs[RSI],
-        abi::SYS_CLOCK_NANOSLEEP if regs[RSI] == 0 => regs[R10],
-        _ => 0,
-    };
-    if addr == 0 || regs[RAX] as i64 != -i64::from(abi::EINTR) {
-        return Ok(());
-    }
-    let bytes = [
-        left.as_secs().to_le_bytes(),
-        u64::from(left.subsec_nanos()).to_le_bytes(),
-    ]
-    .concat();
-    mem::write_all(pid, addr, &bytes)
-}
-
-/// Where a call that is to be repeated has its time-out.
-pub fn time_pointer(nr: u64, regs: &[u64; 27]) -> Option<u64> {
-    let addr = match nr {
-        abi::SYS_SELECT | abi::SYS_PSELECT6 => regs[R8],
-        abi::SYS_PPOLL => regs[RDX],
-        _ => 0,
-    };
-    (addr != 0).then_some(addr)
 }
 
 fn set_altstack(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
@@ -265,8 +198,7 @@ fn set_altstack(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
 }
 
 /// Stops the deputy in the call that it was just sent, or after it if the call has ended already; and the call's result so far.
-fn stop_in_call(pid: i32, deputy: &mut Deputy) -> io::Result<(Stopped, i64)> {
-    let mut running = Running::seize(pid, 0)?;
+fn stop_in_call(mut running: Running, deputy: &mut Deputy) -> io::Result<(Stopped, i64)> {
     let mut answered = None;
     loop {
         match running.stop()? {
@@ -289,28 +221,6 @@ fn stop_in_call(pid: i32, deputy: &mut Deputy) -> io::Result<(Stopped, i64)> {
             }
         }
     }
-}
-
-/// Signals that wait for the process.
-fn pending(deputy: &mut Deputy) -> io::Result<u64> {
-    let (_, bytes) = deputy.call_out(abi::SYS_RT_SIGPENDING, [0, 8, 0, 0, 0, 0], 0, 8)?;
-    Ok(u64::from_le_bytes(
-        bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?,
-    ))
-}
-
-/// Whether a call that was interrupted (`code`) fails with `EINTR` because one of `signals` runs a handler before it could be repeated.
-fn fails_by_handler(meta: &Meta, code: i64, signals: u64) -> bool {
-    (1..)
-        .zip(&meta.actions)
-        .any(|(signo, [handler, flags, ..])| {
-            let handled = signals & abi::bit(signo) != 0
-                && *handler != abi::SIG_DFL
-                && *handler != abi::SIG_IGN;
-            handled
-                && (code != -abi::ERESTARTSYS || flags & abi::SA_RESTART == 0)
-                && code != -abi::ERESTARTNOINTR
-        })
 }
 
 fn leave_stub(thread: &Thread, regs: &[u64; 27], deputy: &mut Deputy) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::home::mover::FromMover;
+use crate::home::mover::{FromMover, times};
 use crate::image::{Area, Kind, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
@@ -76,8 +76,9 @@ fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
             ));
         };
         match status {
-            Status::Event(..) => return Ok(()),
+            Status::Event(..) => return Ok(capture::mend_interruption(pid)?),
             Status::SignalStop(signo) => {
+                capture::mend_interruption(pid)?;
                 tracee::cont(pid, signo)?;
                 tracee::interrupt(pid)?;
             }
@@ -86,6 +87,21 @@ fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
             Status::Continued | Status::SyscallStop => {}
         }
     }
+}
+
+/// Why a deputy is left alone.
+pub const AWAY: &str = "it is away, or another mover has it";
+
+/// Whether the process is a deputy, that is away. To be stopped would interrupt what it does for its guest.
+pub fn is_deputy(pid: i32) -> io::Result<bool> {
+    let mut serving = [0; 4];
+    if let Some(base) = areas::areas(pid)?
+        .iter()
+        .find_map(|area| stub_at(pid, area))
+    {
+        mem::read_exact(pid, base + stub::serving(), &mut serving)?;
+    }
+    Ok(serving != [0; 4])
 }
 
 /// Index of the instruction pointer in `user_regs_struct`.
@@ -105,11 +121,12 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
     if let Some(why) = check::why_not(pid, &areas, filters) {
         return Err(Stayed(why));
     }
-    let thread = capture::thread_state(pid, &areas)?;
+    let mut thread = capture::thread_state(pid, &areas)?;
     let (base, fresh) = place(pid, &mut areas)?;
     if (base..base + STUB_SIZE).contains(&words(&thread.regs)?[RIP]) {
-        return Err(Stayed("it is away, or another mover has it".to_owned()));
+        return Err(Stayed(AWAY.to_owned()));
     }
+    times::leaves(pid, (!fresh).then_some(base), &mut thread)?;
     let channel_fd = free_descriptor(pid)?;
     let mut name = [0; 16];
     random(&mut name)?;
@@ -152,15 +169,10 @@ fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
 
 /// The stub's base, and whether it must be mapped: a process that has been away before still has its range.
 fn place(pid: i32, areas: &mut [Area]) -> Result<(u64, bool), Stayed> {
-    let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;
     for area in areas.iter_mut() {
-        let like = area.end - area.start == STUB_SIZE
-            && area.prot == rwx
-            && area.file.is_none()
-            && !area.shared;
-        if like && PLACES.contains(&area.start) && has_stub(pid, area.start) {
+        if let Some(base) = stub_at(pid, area) {
             area.kind = Kind::Stub;
-            return Ok((area.start, false));
+            return Ok((base, false));
         }
     }
     // A gigabyte above the stub is for the larger staging area.
@@ -176,9 +188,17 @@ fn place(pid: i32, areas: &mut [Area]) -> Result<(u64, bool), Stayed> {
         .ok_or_else(|| Stayed("its address space has no room for the stub".to_owned()))
 }
 
-fn has_stub(pid: i32, base: u64) -> bool {
-    let mut bytes = vec![0; stub::code().len()];
-    mem::read_exact(pid, base + CODE, &mut bytes).is_ok() && bytes == stub::code()
+/// The base of the stub that is in this area.
+fn stub_at(pid: i32, area: &Area) -> Option<u64> {
+    let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;
+    let size = area.end - area.start == STUB_SIZE;
+    let like = size && area.prot == rwx && area.file.is_none() && !area.shared;
+    let mut code = vec![0; stub::code().len()];
+    let is_stub = like
+        && PLACES.contains(&area.start)
+        && mem::read_exact(pid, area.start + CODE, &mut code).is_ok()
+        && code == stub::code();
+    is_stub.then_some(area.start)
 }
 
 fn map_stub(pid: i32, base: u64, areas: &[Area]) -> Result<(), Stayed> {

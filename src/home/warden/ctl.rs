@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
 
-use crate::home::warden::state::{Ctl, Warden};
+use crate::home::mover::seize;
+use crate::home::warden::state::{Ctl, Proc, Warden};
 use crate::sys::{procfs, unix};
 use crate::wire::control::{Outcome, Place};
 use crate::wire::ctl::{FromHost, ToHost};
@@ -102,11 +103,16 @@ impl Warden {
                 let Some(proc) = self.procs.get_mut(&pid) else {
                     return;
                 };
+                if nmigs < proc.settings.nmigs {
+                    // It has moved on since; whoever has it now has told that already.
+                    return;
+                }
                 proc.place = Place::Away(node);
                 proc.settings.nmigs = nmigs;
                 proc.ctl = Some(id);
                 proc.halted = false;
                 self.notify_migration(pid);
+                self.order_waits(pid);
             }
             FromHost::Left { pid, cpu_ns } => {
                 let Some(proc) = self.procs.get_mut(&pid) else {
@@ -121,6 +127,8 @@ impl Warden {
             FromHost::Interrupt { pid } => {
                 if self.is_ours(pid) {
                     self.interrupt(id, pid);
+                } else {
+                    self.to_host(id, &ToHost::Interrupted { pid });
                 }
             }
             FromHost::Moved { pid, id, outcome } => {
@@ -179,13 +187,38 @@ impl Warden {
             .get(&ctl.pid)
             .is_some_and(|proc| proc.ctl == Some(id));
         if here {
-            self.at_home(ctl.pid, None);
-            self.moved(ctl.pid, Outcome::Stayed("its host ended".to_owned()));
+            self.host_lost(ctl.pid);
+        }
+    }
+
+    /// Nobody speaks for an away process: it is on its way to another host, or was taken home, or its host has died.
+    fn host_lost(&mut self, pid: i32) {
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.ctl = None;
+        }
+        self.find(pid);
+        let told = |proc: &Proc| proc.moving.as_ref().is_some_and(|moving| moving.told != 0);
+        if self.procs.get(&pid).is_some_and(told) {
+            self.moved(pid, Outcome::Stayed("its host ended".to_owned()));
+        }
+    }
+
+    /// A process that is away as far as is known, and of which no host speaks, may have rolled back.
+    fn find(&mut self, pid: i32) {
+        let lost = |proc: &Proc| matches!(proc.place, Place::Away(_)) && proc.ctl.is_none();
+        if !self.procs.get(&pid).is_some_and(lost) || seize::is_deputy(pid).unwrap_or(false) {
+            return;
+        }
+        self.at_home(pid, None);
+        if !self.movers.values().any(|mover| mover.pid == pid) {
+            self.moved(pid, Outcome::Stayed("its host ended".to_owned()));
         }
     }
 
     /// Stop and continue act on both halves: the home half stops by itself, the guest is told.
     pub fn watch(&mut self) {
+        let pids: Vec<i32> = self.procs.keys().copied().collect();
+        pids.into_iter().for_each(|pid| self.find(pid));
         let mut changes = Vec::new();
         for (pid, proc) in &mut self.procs {
             let (Place::Away(_), Some(ctl)) = (proc.place, proc.ctl) else {

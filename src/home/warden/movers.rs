@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::{FromMover, Job, OutJob};
-use crate::home::warden::state::{Mover, Moving, Warden};
+use crate::home::warden::state::{Mover, Moving, Proc, Warden};
 use crate::sys::{spawn, tracked, unix};
 use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
@@ -129,6 +129,11 @@ impl Warden {
                 Outcome::Stayed("another move is under way".to_owned()),
             );
         }
+        if self.launch.is_some() && pid == self.root {
+            // It is mosrun still, and becomes its program now.
+            proc.moving = Some(moving);
+            return;
+        }
         match (proc.place, moving.to) {
             (Place::Home, Target::Home) | (_, Target::Best) => {
                 self.outcome(pid, &moving, Outcome::Done)
@@ -146,18 +151,42 @@ impl Warden {
                 }
             }
             _ => {
-                let to = match moving.to {
-                    Target::Node(node) if node == self.me => Target::Home,
-                    to => to,
-                };
-                let ctl = proc.ctl;
-                self.next += 1;
-                let id = self.next;
-                proc.moving = Some(Moving { told: id, ..moving });
-                if !ctl.is_some_and(|ctl| self.to_host(ctl, &ToHost::Move { pid, id, to })) {
-                    self.moved(pid, Outcome::Stayed("its host does not answer".to_owned()));
-                }
+                proc.moving = Some(moving);
+                self.order_waits(pid);
             }
+        }
+    }
+
+    /// Passes an order on to the host of an away process, if one speaks for it already: otherwise it does soon.
+    pub fn order_waits(&mut self, pid: i32) {
+        if self
+            .movers
+            .values()
+            .any(|mover| mover.pid == pid && mover.out.is_some())
+        {
+            // It is still the order to leave home.
+            return;
+        }
+        let Some(Proc {
+            ctl: Some(ctl),
+            moving: Some(moving),
+            ..
+        }) = self.procs.get_mut(&pid)
+        else {
+            return;
+        };
+        if moving.told != 0 {
+            return;
+        }
+        self.next += 1;
+        let (id, ctl) = (self.next, *ctl);
+        moving.told = id;
+        let to = match moving.to {
+            Target::Node(node) if node == self.me => Target::Home,
+            to => to,
+        };
+        if !self.to_host(ctl, &ToHost::Move { pid, id, to }) {
+            self.moved(pid, Outcome::Stayed("its host does not answer".to_owned()));
         }
     }
 
@@ -174,7 +203,8 @@ impl Warden {
             unsupported: proc.settings.unsupported,
             filters: self.filters,
         });
-        self.start_mover(pid, &job, None)
+        let out = Some((node, proc.settings.nmigs));
+        self.start_mover(pid, &job, out, None)
     }
 
     fn coming_home(&mut self, pid: i32, fd: OwnedFd) {
@@ -185,17 +215,22 @@ impl Warden {
             pid,
             tree: self.tree,
         };
-        if let Err(error) = self.start_mover(pid, &job, Some(fd)) {
+        if let Err(error) = self.start_mover(pid, &job, None, Some(fd)) {
             log::warn!("process {pid} cannot come home: {error}");
         }
     }
 
-    fn start_mover(&mut self, pid: i32, job: &Job, connection: Option<OwnedFd>) -> io::Result<()> {
+    fn start_mover(
+        &mut self,
+        pid: i32,
+        job: &Job,
+        out: Option<(Ipv4Addr, u32)>,
+        connection: Option<OwnedFd>,
+    ) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let text = ron::to_string(job).map_err(io::Error::other)?;
         let mut fds = vec![OwnedFd::from(theirs)];
-        let back = connection.is_some();
         fds.extend(connection);
         let child = spawn::same_binary("mos-mover", &[&text], fds)?;
         let id = self.number();
@@ -206,7 +241,7 @@ impl Warden {
                 buffer: FrameBuffer::new(1 << 16),
                 child,
                 pid,
-                back,
+                out,
             },
         );
         Ok(())
@@ -253,32 +288,36 @@ impl Warden {
     }
 
     fn mover_result(&mut self, id: u64, outcome: Outcome) {
-        let Some(mover) = self.movers.get(&id) else {
+        let Some(mover) = self.movers.get_mut(&id) else {
             return;
         };
-        let (pid, back) = (mover.pid, mover.back);
-        if !back {
+        let (pid, out) = (mover.pid, mover.out.take());
+        if let Some((node, nmigs)) = out {
+            if outcome == Outcome::Done {
+                self.departed(pid, node, nmigs);
+            }
             return self.moved(pid, outcome);
         }
-        if outcome == Outcome::Done {
-            let nmigs = self
-                .procs
-                .get(&pid)
-                .map_or(0, |proc| proc.settings.nmigs + 1);
-            self.at_home(pid, Some(nmigs));
+        if outcome != Outcome::Done {
+            return;
         }
+        let nmigs = self.procs.get(&pid).map(|proc| proc.settings.nmigs + 1);
+        self.at_home(pid, nmigs);
         // An order to come home is answered by the host, or here if the host is gone before it can.
-        if outcome == Outcome::Done
-            && self
-                .procs
-                .get(&pid)
-                .is_some_and(|proc| proc.moving.is_some())
+        self.moved(pid, outcome);
+    }
+
+    /// A process has left home. Its host may have said so before; it may even have moved on.
+    fn departed(&mut self, pid: i32, node: Ipv4Addr, nmigs: u32) {
+        if let Some(proc) = self.procs.get_mut(&pid)
+            && proc.settings.nmigs == nmigs
         {
-            self.moved(pid, outcome);
+            proc.place = Place::Away(node);
+            proc.ctl = None;
         }
     }
 
-    /// A mover ended; if it said nothing before, the move did not happen.
+    /// A mover ended; if it said nothing before, it was killed.
     fn mover_ended(&mut self, id: u64) {
         let Some(mut mover) = self.movers.remove(&id) else {
             return;
@@ -286,21 +325,13 @@ impl Warden {
         if let Err(error) = mover.child.wait() {
             log::warn!("mover of {}: {error}", mover.pid);
         }
-        let waits = self
-            .procs
-            .get(&mover.pid)
-            .is_some_and(|proc| proc.moving.is_some());
-        if waits
-            && !mover.back
-            && self
+        if mover.out.is_some() {
+            let left = self
                 .procs
                 .get(&mover.pid)
-                .is_some_and(|proc| proc.place == Place::Home)
-        {
-            self.moved(
-                mover.pid,
-                Outcome::Stayed("its mover was killed".to_owned()),
-            );
+                .is_some_and(|proc| proc.place != Place::Home);
+            let killed = || Outcome::Stayed("its mover was killed".to_owned());
+            self.moved(mover.pid, if left { Outcome::Done } else { killed() });
         }
     }
 

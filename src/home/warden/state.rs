@@ -79,7 +79,8 @@ pub struct Mover {
     pub buffer: FrameBuffer,
     pub child: std::process::Child,
     pub pid: i32,
-    pub back: bool,
+    /// Until it has said what became of it: the node to which it takes the process, and the migrations before.
+    pub out: Option<(Ipv4Addr, u32)>,
 }
 
 /// A deputy's call that is being interrupted.
@@ -223,6 +224,8 @@ impl Warden {
 
     /// Serves the tree until its last process has ended.
     fn serve(&mut self) -> io::Result<()> {
+        // What came with the welcome has been read already, and no poll tells of it.
+        self.mosd_readable();
         loop {
             let (fds, sources) = self.sources();
             let ready = poll::wait_events(&fds, self.timeout())?;
@@ -274,15 +277,16 @@ impl Warden {
             Ok(client)
         });
         self.client = registered.ok();
+        self.mosd_readable();
     }
 
     /// mosrun has become its program.
     fn launched(&mut self) {
         self.launch = None;
-        let start = self
-            .procs
-            .get_mut(&self.root)
-            .and_then(|proc| proc.start.take());
+        let Some(proc) = self.procs.get_mut(&self.root) else {
+            return;
+        };
+        let (start, early) = (proc.start.take(), proc.moving.take());
         if let Some((node, force)) = start {
             self.order(
                 self.root,
@@ -293,6 +297,9 @@ impl Warden {
                     start: Some(force),
                 },
             );
+        }
+        if let Some(early) = early {
+            self.order(self.root, early);
         }
     }
 }

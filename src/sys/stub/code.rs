@@ -68,6 +68,7 @@ global_asm!(
     address_len = const at(offset_of!(Page, address_len)),
     greeting_len = const at(offset_of!(Page, greeting_len)),
     lost_len = const at(offset_of!(Page, lost_len)),
+    serving = const at(offset_of!(Page, serving)),
     address = const at(offset_of!(Page, address)),
     greeting = const at(offset_of!(Page, greeting)),
     lost = const at(offset_of!(Page, lost)),

@@ -46,7 +46,12 @@ pub(super) struct Page {
     pub address_len: u32,
     pub greeting_len: u32,
     pub lost_len: u32,
-    pub unused: u32,
+    /// The stub serves: the process is a deputy.
+    pub serving: u32,
+    /// What was left of the time of a call when it came home, where the program's own `timespec` must stay as it is, and the pointer
+    /// to that one.
+    pub time: [u64; 2],
+    pub time_pointer: u64,
     pub address: [u8; ADDRESS_MAX + 2],
     pub greeting: [u8; GREETING_MAX],
     pub lost: [u8; LOST_MAX],

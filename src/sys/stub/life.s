@@ -5,6 +5,7 @@
     push 0x202
     popfq
     lea r15, [rip + mos_stub_begin]
+    mov dword ptr [r15 + {serving}], 1
     lea rbx, [r15 + {staging}]
     mov dword ptr [r15 + {answer}], {kind_reply}
     lea rax, [r15 + {iov}]
@@ -87,6 +88,7 @@
 2:  mov edi, [r15 + {channel}]
     mov eax, {close}
     syscall
+    mov dword ptr [r15 + {serving}], 0
     lea rsp, [r13 + 8]
     mov eax, {rt_sigreturn}
     syscall

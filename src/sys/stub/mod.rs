@@ -20,7 +20,9 @@ mod tests;
 
 pub use data::Data;
 
-use layout::INTERRUPTED;
+use std::mem::offset_of;
+
+use layout::{DATA, INTERRUPTED};
 
 /// Offset of the first instruction: connect (if told to), then serve.
 pub const ENTRY: u64 = 0;
@@ -50,6 +52,16 @@ pub const fn restorer() -> u64 {
 /// Offset of a `syscall; int3`.
 pub const fn gadget() -> u64 {
     GADGET
+}
+
+/// Offset of a word that is not zero while the process is a deputy.
+pub const fn serving() -> u64 {
+    DATA + offset_of!(data::Page, serving) as u64
+}
+
+/// Offset of the room for a `timespec` and, behind it, the pointer that it stands in for.
+pub const fn time() -> u64 {
+    DATA + offset_of!(data::Page, time) as u64
 }
 
 /// Whether a deputy is stopped just behind (or inside) the call of a request.

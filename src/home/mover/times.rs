@@ -1,0 +1,116 @@
+//! Time-outs of calls in the middle of which a process leaves home or comes back.
+//!
+//! The home kernel keeps the deadline of a sleep or of `poll` in its restart block, and stores what is left of `select`'s time in
+//! the program's memory. Of the others (`epoll_wait`, `sigtimedwait`, `semtimedop`) nobody knows when they began at home: they
+//! get their whole time once more when they leave. Where a process is away its host knows what is left of any call.
+
+use std::io;
+
+use crate::home::mover::seize::words;
+use crate::image::{Resume, Thread};
+use crate::sys::regs::Regs;
+use crate::sys::{abi, mem, stub};
+use crate::syscall::{self, Fault, GuestMemory};
+
+/// Indices in `user_regs_struct`.
+const R10: usize = 7;
+const R8: usize = 9;
+const RDX: usize = 12;
+
+/// A home process's memory, as marshalling sees it.
+struct Memory(i32);
+
+impl GuestMemory for Memory {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
+        mem::write_all(self.0, addr, data).map_err(|_| Fault)
+    }
+}
+
+/// Where a call has a time-out that is changed for the time left when it is repeated at home.
+enum Place {
+    /// `select`, `pselect6` and `ppoll` store there what is left whenever they are interrupted; so it is there when they are repeated.
+    Theirs { addr: u64, unit: u64 },
+    /// A pointer to the program's own `timespec`, which must stay as it is.
+    Pointer(usize),
+    /// Milliseconds.
+    Register(usize),
+}
+
+fn place(nr: u64, regs: &[u64; 27]) -> Option<Place> {
+    Some(match nr {
+        abi::SYS_SELECT => Place::Theirs {
+            addr: regs[R8],
+            unit: 1000,
+        },
+        abi::SYS_PSELECT6 => Place::Theirs {
+            addr: regs[R8],
+            unit: 1,
+        },
+        abi::SYS_PPOLL => Place::Theirs {
+            addr: regs[RDX],
+            unit: 1,
+        },
+        abi::SYS_EPOLL_WAIT | abi::SYS_EPOLL_PWAIT => Place::Register(R10),
+        abi::SYS_EPOLL_PWAIT2 | abi::SYS_SEMTIMEDOP => Place::Pointer(R10),
+        abi::SYS_RT_SIGTIMEDWAIT => Place::Pointer(RDX),
+        _ => return None,
+    })
+}
+
+/// The process leaves from the middle of a call: the time of it that is left counts from now, on the way as well. `stub`: the base of
+/// the stub that it has been in before.
+pub fn leaves(pid: i32, stub: Option<u64>, thread: &mut Thread) -> io::Result<()> {
+    let mut words = words(&thread.regs)?;
+    if let (Some((nr, _)), Resume::Nothing) = (thread.interrupted, &thread.resume) {
+        let args = Regs::from_array(words).args();
+        let left = syscall::time_out_ns(nr, &args, &Memory(pid));
+        thread.resume = left.map_or(Resume::Nothing, |ns| {
+            Resume::until(nr, std::time::Duration::from_nanos(ns))
+        });
+    }
+    // The program's own pointer is put back where ours stands for it.
+    if let Some(base) = stub {
+        let ours = base + stub::time();
+        for index in [R10, RDX] {
+            if words[index] == ours {
+                let mut pointer = [0; 8];
+                mem::read_exact(pid, ours + 16, &mut pointer)?;
+                words[index] = u64::from_le_bytes(pointer);
+            }
+        }
+        thread.regs = words.to_vec();
+    }
+    Ok(())
+}
+
+/// The process comes home into the middle of a call, which will be repeated with the time that is left.
+pub fn comes(pid: i32, base: u64, thread: &Thread, regs: &mut [u64; 27]) {
+    let Resume::TimeLeft { nr, .. } = thread.resume else {
+        return;
+    };
+    let (Some(left), Some(place)) = (thread.resume.left(), place(nr, regs)) else {
+        return;
+    };
+    let time = |unit: u64| {
+        let fraction = u64::from(left.subsec_nanos()) / unit;
+        [left.as_secs(), fraction].map(u64::to_le_bytes).concat()
+    };
+    // What cannot be written (the program has unmapped it) was the program's to keep: the call will say so itself.
+    let _ = match place {
+        Place::Theirs { addr, unit } => mem::write_all(pid, addr, &time(unit)),
+        Place::Register(index) => {
+            let ms = left.as_nanos().div_ceil(1_000_000);
+            regs[index] = ms.min(i32::MAX as u128) as u64;
+            Ok(())
+        }
+        Place::Pointer(index) => {
+            let ours = base + stub::time();
+            let bytes = [time(1), regs[index].to_le_bytes().to_vec()].concat();
+            mem::write_all(pid, ours, &bytes).map(|()| regs[index] = ours)
+        }
+    };
+}
