@@ -156,6 +156,8 @@ fn assemble(
 fn start(host: &mut Host) -> io::Result<()> {
     fault::point("target.start")?;
     for t in 0..host.threads.len() {
+        // Final: until now the sender would have gone on, had this host ended.
+        host.threads[t].deputy.settle()?;
         host.sync_mask(t)?;
         for info in std::mem::take(&mut host.meta.threads[t].pending) {
             let info = Box::new(

@@ -8,7 +8,8 @@ use crate::guest::host::{Ending, Host, Order, Thread};
 use crate::guest::stop::alive;
 use crate::image::capture::Calls;
 use crate::image::{self, Area, Meta, areas, capture, restore};
-use crate::migrate::source::{self, HandOver, Stayed};
+use crate::migrate::mirror::mirrored_all;
+use crate::migrate::source::{self, Stayed};
 use crate::migrate::{limit_silence, tracee};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::Stopped;
@@ -96,6 +97,12 @@ impl Host {
         log::info!("process {} stays: {why}", self.home_pid());
         self.leaving = false;
         self.report(order, Outcome::Stayed(why.0))?;
+        if order.to == Target::Home {
+            // Home may have got as far as making the program's own actions its own again.
+            let mirrored = mirrored_all(&self.actions, self.meta.stub);
+            let t = self.any();
+            self.threads[t].deputy.set_actions(&mirrored)?;
+        }
         for t in 0..self.threads.len() {
             self.stay_thread(t)?;
         }
@@ -199,14 +206,8 @@ impl Host {
     }
 
     fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<(), Stayed> {
-        match source::hand_over(conn, &mut self.threads[0].deputy, node) {
-            HandOver::Done => {}
-            HandOver::Kept(why) => return Err(why),
-            // The receiver has the deputy: this copy must never run again.
-            HandOver::Switched(why) => {
-                log::warn!("process {}: after the switch: {why}", self.home_pid())
-            }
-        }
+        source::hand_over(conn, &mut self.threads[0].deputy, node)?;
+        // The receiver has the deputy: this copy must never run again.
         alive(tracee::kill(self.guest())).map_err(Stayed::from)
     }
 }

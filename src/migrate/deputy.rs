@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::image::capture::Calls;
 use crate::sys::abi;
 use crate::sys::socket::TCP_OPTIONS;
+use crate::sys::stub;
 use crate::wire::channel::{self, Answer, Request, SIGINFO_LEN, Token};
 
 /// A `siginfo_t` as the home kernel delivered it.
@@ -30,6 +31,8 @@ pub struct Deputy {
     pub base: u64,
     /// The channel's descriptor number in the deputy.
     pub channel_fd: i32,
+    /// The channel of the owner before, while the hand-over to this one is not final.
+    pub spare: Option<u64>,
     /// Signals that arrived while an answer was awaited.
     pub signals: VecDeque<Box<SigInfo>>,
 }
@@ -41,6 +44,7 @@ impl Deputy {
             stream: TcpStream::from(fd),
             base,
             channel_fd,
+            spare: None,
             signals: VecDeque::new(),
         }
     }
@@ -266,25 +270,70 @@ impl Deputy {
         }
     }
 
-    /// Makes descriptor `fd` of the deputy its channel. The answer goes to the other end of `fd`: from now on that end
-    /// owns the deputy. An error means that it did not happen and this end still owns it.
+    /// Makes a second descriptor of this channel in the deputy and tells the stub of it: from now on, when the channel of the
+    /// next owner ends, the deputy is this end's again. Gives its number.
+    pub fn keep_spare(&mut self) -> io::Result<u64> {
+        let args = [self.channel_fd as u64, abi::F_DUPFD_CLOEXEC, 3, 0, 0, 0];
+        let spare = self.call(abi::SYS_FCNTL, args)?;
+        self.set_spare(spare)?;
+        Ok(spare)
+    }
+
+    /// Undoes `keep_spare`, by whoever owns the deputy: what happens to the channel from now on is final.
+    pub fn drop_spare(&mut self, spare: u64) -> io::Result<()> {
+        self.set_spare(0)?;
+        self.call(abi::SYS_CLOSE, [spare, 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Makes the hand-over to this end final.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match self.spare.take() {
+            Some(spare) => self.drop_spare(spare),
+            None => Ok(()),
+        }
+    }
+
+    fn set_spare(&mut self, spare: u64) -> io::Result<()> {
+        let request = Request {
+            flags: channel::NO_CALL,
+            in_len: 4,
+            in_ptr: self.base + stub::SPARE,
+            ..Request::default()
+        };
+        self.rpc(&request, &(spare as u32).to_le_bytes()).map(drop)
+    }
+
+    /// Has the deputy make its descriptor `fd` its channel. The answer goes to the other end of `fd`, who owns the deputy then;
+    /// what comes here is said by [`Deputy::handed_over`].
     pub fn switch(&mut self, fd: u64) -> io::Result<()> {
         let request = Request {
             nr: abi::SYS_DUP3,
             args: [fd, self.channel_fd as u64, abi::O_CLOEXEC, 0, 0, 0],
             ..Request::default()
         };
-        self.send(&request, &[])?;
+        self.send(&request, &[])
+    }
+
+    /// After `switch`: waits until the hand-over is final (true), or this end owns the deputy again (false).
+    pub fn handed_over(&mut self, spare: u64) -> io::Result<bool> {
         loop {
             match self.read_frame() {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                // The new owner has the spare channel closed, or the process has ended.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                    ) =>
+                {
+                    return Ok(true);
+                }
                 Err(error) => return Err(error),
                 Ok(Frame::Signal(info)) => self.signals.push_back(info),
-                Ok(Frame::Reply { value, .. }) => {
-                    return Err(checked(value)
-                        .err()
-                        .unwrap_or_else(|| io::ErrorKind::InvalidData.into()));
+                Ok(Frame::Reply { value, .. }) if value == channel::FELL_BACK => return Ok(false),
+                // The switch itself failed.
+                Ok(Frame::Reply { .. }) => {
+                    self.drop_spare(spare)?;
+                    return Ok(false);
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! Named fault points: `MOS_FAULT=NAME` makes that point fail, `MOS_FAULT=NAME:die` ends the process there without clean-up.
+//! `MOS_FAULT=WHO/NAME` arms it only in processes of that name (`mos-host`, `mos-mover`), or of the node with that root directory.
 //! Tests fire them one by one; each must end with exactly one live copy of the program.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Every point, in the order of a migration: sender's, receiver's.
@@ -39,6 +41,11 @@ fn armed() -> Option<&'static Armed> {
     ARMED
         .get_or_init(|| {
             let value = std::env::var("MOS_FAULT").ok()?;
+            let value = match value.split_once('/') {
+                Some((who, value)) if is_us(who) => value.to_owned(),
+                Some(_) => return None,
+                None => value,
+            };
             let (name, action) = value.split_once(':').unwrap_or((&value, "fail"));
             Some(Armed {
                 name: name.to_owned(),
@@ -46,6 +53,12 @@ fn armed() -> Option<&'static Armed> {
             })
         })
         .as_ref()
+}
+
+fn is_us(who: &str) -> bool {
+    let name = std::env::args_os().next();
+    let root = std::env::var_os("MOSIX_ROOT").map(PathBuf::from);
+    name.is_some_and(|name| name == *who) || root.is_some_and(|root| root.ends_with(who))
 }
 
 /// Fails (or ends the process) when this point is armed.

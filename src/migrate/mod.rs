@@ -12,8 +12,10 @@
 //!                               ◀──────   Started::Yes
 //! ```
 //!
-//! Until the channel is switched the sender owns the process and can let it run on; after it the receiver does. If the
-//! receiver dies right after the switch and the program has not called anything since it left home, the deputy rolls back.
+//! Until the channel is switched the sender owns the process and can let it run on; after it the receiver does. The deputy keeps a
+//! second descriptor of the sender's channel until the receiver, about to let the process run, has it closed: should the receiver
+//! die before, the deputy is the sender's again, and tells it so. A sender that sees its channel end has handed over for good.
+//! And as long as the program has not called anything since it left home, a deputy that has lost its owner rolls back.
 
 use std::io;
 use std::net::TcpStream;

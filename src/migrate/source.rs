@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsRawFd;
 
 use crate::image::{Meta, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
+use crate::sys::poll::{self, Interest};
 use crate::wire::channel::{TOKEN_LEN, Token};
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built, Opening, Started, Switching, Verdict};
@@ -57,31 +59,41 @@ pub fn send_image(conn: &mut TcpStream, pid: i32, meta: &Meta) -> Result<(), Sta
     Ok(())
 }
 
-/// How a hand-over ended.
-pub enum HandOver {
-    /// The receiver runs it.
-    Done,
-    /// It did not happen; the sender still owns the deputy.
-    Kept(Stayed),
-    /// The channel was switched, and the receiver has not said that it runs: it decides (or the deputy rolls back).
-    Switched(Stayed),
+/// Waits until the receiver has built the process and gives it the deputy. On failure the sender still owns the deputy, or owns
+/// it again: the deputy itself sees to it that there is one owner, and says who it is.
+pub fn hand_over(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<(), Stayed> {
+    let fd = prepare(conn, deputy, node)?;
+    let spare = deputy.keep_spare()?;
+    if let Err(why) = announce(conn, Switching { fd, spare }) {
+        deputy.drop_spare(spare)?;
+        deputy.call(crate::sys::abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
+        return Err(why);
+    }
+    deputy.switch(fd)?;
+    let mut why = Stayed("it ended there before the process ran".to_owned());
+    if let Err(error) = await_word(conn, deputy, &mut why) {
+        why = error;
+    }
+    if deputy.handed_over(spare)? {
+        Ok(())
+    } else {
+        log::info!("the deputy came back: {why}");
+        Err(why)
+    }
 }
 
-/// Waits until the receiver has built the process and gives it the deputy.
-pub fn hand_over(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> HandOver {
-    match prepare(conn, deputy, node).and_then(|fd| announce(conn, deputy, fd)) {
-        Err(why) => return HandOver::Kept(why),
-        Ok(fd) => {
-            if let Err(error) = deputy.switch(fd) {
-                return HandOver::Kept(error.into());
-            }
-        }
+/// What the receiver says, until the deputy says more.
+fn await_word(conn: &mut TcpStream, deputy: &Deputy, why: &mut Stayed) -> Result<(), Stayed> {
+    fault::point("source.started")?;
+    let fds = [conn.as_raw_fd(), deputy.raw_fd()].map(|fd| (fd, Interest::Read));
+    let ready = poll::wait(&fds, None)?;
+    if ready[0]
+        && !ready[1]
+        && let Started::No(reason) = read_frame(conn, FRAME_LIMIT)?
+    {
+        *why = Stayed(reason);
     }
-    match fault::point("source.started").and_then(|()| read_frame(conn, FRAME_LIMIT)) {
-        Ok(Started::Yes) => HandOver::Done,
-        Ok(Started::No(why)) => HandOver::Switched(Stayed(why)),
-        Err(error) => HandOver::Switched(error.into()),
-    }
+    Ok(())
 }
 
 fn prepare(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<u64, Stayed> {
@@ -94,14 +106,10 @@ fn prepare(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<
     Ok(deputy.open_channel(node, port, &token)?)
 }
 
-fn announce(conn: &mut TcpStream, deputy: &mut Deputy, fd: u64) -> Result<u64, Stayed> {
-    let announced =
-        fault::point("source.switch").and_then(|()| write_frame(conn, &Switching { fd }));
-    if let Err(error) = announced {
-        deputy.call(crate::sys::abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
-        return Err(error.into());
-    }
-    Ok(fd)
+fn announce(conn: &mut TcpStream, switching: Switching) -> Result<(), Stayed> {
+    fault::point("source.switch")?;
+    write_frame(conn, &switching)?;
+    Ok(())
 }
 
 /// A token travels as hexadecimal text.

@@ -45,6 +45,7 @@ pub fn take_deputy(
     let mut deputy = Deputy::new(fd, base, channel_fd);
     fault::point("target.take")?;
     deputy.take_over(switching.fd)?;
+    deputy.spare = Some(switching.spare);
     Ok(deputy)
 }
 

@@ -60,6 +60,7 @@ words! {
     SYS_SET_ROBUST_LIST = libc::SYS_set_robust_list;
     SYS_OPENAT = libc::SYS_openat;
     SYS_DUP3 = libc::SYS_dup3;
+    SYS_FCNTL = libc::SYS_fcntl;
     SYS_CLOCK_GETTIME = libc::SYS_clock_gettime;
 
     SIG_SETMASK = libc::SIG_SETMASK;
@@ -70,6 +71,7 @@ words! {
     TCP_NODELAY = libc::TCP_NODELAY;
     MSG_NOSIGNAL = libc::MSG_NOSIGNAL;
     O_CLOEXEC = libc::O_CLOEXEC;
+    F_DUPFD_CLOEXEC = libc::F_DUPFD_CLOEXEC;
     PROT_READ = libc::PROT_READ;
     PROT_WRITE = libc::PROT_WRITE;
     PROT_EXEC = libc::PROT_EXEC;

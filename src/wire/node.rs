@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,4 +64,7 @@ pub enum Started {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switching {
     pub fd: u64,
+    /// The descriptor of the sender's own channel that the deputy keeps: when the new one ends, the deputy is the sender's again.
+    /// The receiver has it closed when the process is its own for good.
+    pub spare: u64,
 }

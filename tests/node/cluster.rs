@@ -90,18 +90,19 @@ impl Cluster {
         self.mosds[usize::from(node) - 1].as_ref().unwrap().id()
     }
 
-    /// A command that acts on this node.
     pub fn mosd(&self, node: u8) -> Command {
-        let mut command = mos(&["mosd"]);
+        self.command(node, &["mosd"])
+    }
+
+    /// A command that acts on this node.
+    pub fn command(&self, node: u8, args: &[&str]) -> Command {
+        let mut command = mos(args);
         command.env("MOSIX_ROOT", self.root(node));
         command
     }
 
     pub fn tool(&self, node: u8, args: &[&str]) -> Output {
-        mos(args)
-            .env("MOSIX_ROOT", self.root(node))
-            .output()
-            .unwrap()
+        self.command(node, args).output().unwrap()
     }
 
     pub fn address(&self, node: u8) -> Ipv4Addr {

@@ -7,7 +7,7 @@ use crate::home::mover::{OutJob, register};
 use crate::image::capture::Calls;
 use crate::image::{HomeId, Meta, MmLayout, areas, capture, check, vdso};
 use crate::migrate::mirror::mirrored_all;
-use crate::migrate::source::{self, HandOver, Stayed};
+use crate::migrate::source::{self, Stayed};
 use crate::migrate::{fault, limit_silence};
 use crate::sys::tracked::monotonic_offsets;
 use crate::sys::{abi, procfs, tracked};
@@ -70,10 +70,8 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     let meta = complete(job, id, &mut deputy, thread, areas)?;
     source::send_image(&mut conn, job.pid, &meta)?;
     deputy.set_actions(&mirrored_all(&meta.actions, meta.stub))?;
-    match source::hand_over(&mut conn, &mut deputy, job.node) {
-        HandOver::Done => Ok(Outcome::Done),
-        HandOver::Kept(why) | HandOver::Switched(why) => Err(why),
-    }
+    source::hand_over(&mut conn, &mut deputy, job.node)?;
+    Ok(Outcome::Done)
 }
 
 /// Asks the process for what only it can tell, and makes the image.

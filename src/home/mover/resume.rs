@@ -176,7 +176,9 @@ impl Timed {
 /// Gives the stopped deputy the program's registers and lets it go.
 fn release(task: Stopped, thread: &Thread, regs: [u64; 27], deputy: &Deputy) -> io::Result<()> {
     let mut injector = Injector::new(task, deputy.base + stub::gadget())?;
-    injector.raw_call(abi::SYS_CLOSE, [deputy.channel_fd as u64, 0, 0, 0, 0, 0])?;
+    for fd in deputy.spare.into_iter().chain([deputy.channel_fd as u64]) {
+        injector.raw_call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
+    }
     let task = injector.finish()?.stop_again()?;
     let task = task.ok_or(io::ErrorKind::UnexpectedEof)?;
     mem::write_all(task.pid(), deputy.base + stub::serving(), &[0; 4])?;

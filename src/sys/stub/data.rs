@@ -52,6 +52,8 @@ pub(super) struct Page {
     /// to that one.
     pub time: [u64; 2],
     pub time_pointer: u64,
+    /// A second descriptor of the channel of the owner before this one, while a hand-over is not final; 0: none.
+    pub spare: u32,
     pub address: [u8; ADDRESS_MAX + 2],
     pub greeting: [u8; GREETING_MAX],
     pub lost: [u8; LOST_MAX],
@@ -61,6 +63,9 @@ pub(super) struct Page {
 }
 
 const _: () = assert!(size_of::<Page>() as u64 <= FRAME - DATA);
+
+/// Offset of the spare channel's number (32 bits) in the stub's range.
+pub const SPARE: u64 = DATA + offset_of!(Page, spare) as u64;
 
 /// What a stub is started with.
 #[derive(Clone, Debug)]

@@ -53,6 +53,10 @@ pub const ABORTED: i64 = -5000;
 /// The same of a call that had begun to wait: for a signal that comes with it, it counts as interrupted.
 pub const INTERRUPTED: i64 = -5001;
 
+/// `value` of an answer to no request: the channel's new owner is gone before the hand-over was final, and its former owner, who
+/// receives this, owns the deputy again.
+pub const FELL_BACK: i64 = -5001;
+
 /// Kinds of answer frames.
 pub const KIND_REPLY: u32 = 1;
 pub const KIND_SIGNAL: u32 = 2;

@@ -50,9 +50,31 @@
     syscall
     jmp .Lstub_receive
 
-/* The channel has ended: back to where the program was, if there is a way back. */
+/* The channel has ended. Its former owner may still be there, at the end of the spare channel: it is told that it owns the
+   deputy again. */
 .Lstub_lost:
-    cmp qword ptr [r15 + {rollback}], 0
+    mov r12d, [r15 + {spare}]
+    test r12d, r12d
+    jz 1f
+    mov dword ptr [r15 + {spare}], 0
+    mov edi, r12d
+    mov esi, [r15 + {channel}]
+    mov edx, {cloexec}
+    mov eax, {dup3}
+    syscall
+    mov edi, r12d
+    mov eax, {close}
+    syscall
+    lea rsp, [r15 + {stack_top}]
+    mov dword ptr [r15 + {answer} + 4], 0
+    mov qword ptr [r15 + {answer} + 8], {fell_back}
+    lea rsi, [r15 + {answer}]
+    mov edx, 16
+    call .Lstub_send
+    jmp .Lstub_idle
+
+/* Back to where the program was, if there is a way back. */
+1:  cmp qword ptr [r15 + {rollback}], 0
     je .Lstub_die
     call .Lstub_block_all
     mov eax, [r15 + {kept}]
@@ -85,7 +107,12 @@
     syscall
     inc dword ptr [r15 + {head}]
     jmp 1b
-2:  mov edi, [r15 + {channel}]
+2:  mov edi, [r15 + {spare}]
+    test edi, edi
+    jz 3f
+    mov eax, {close}
+    syscall
+3:  mov edi, [r15 + {channel}]
     mov eax, {close}
     syscall
     mov dword ptr [r15 + {serving}], 0

@@ -18,7 +18,7 @@ pub mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use data::Data;
+pub use data::{Data, SPARE};
 
 use std::mem::offset_of;
 

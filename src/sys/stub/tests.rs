@@ -1,5 +1,6 @@
 //! The stub in real processes: a forked child maps it, jumps into it, and is spoken to over a socket pair.
 
+use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -259,4 +260,69 @@ fn an_interrupted_call_is_aborted_and_a_finished_one_is_not() {
     assert_eq!(after_interrupt(end, 5, 0, BASE), None);
     assert_eq!(after_interrupt(end, -4i64 as u64, u64::MAX, BASE), None);
     assert_eq!(after_interrupt(end + 2, -512i64 as u64, 45, BASE), None);
+}
+
+#[test]
+fn a_former_owner_gets_the_deputy_back_until_the_new_one_is_final() {
+    for last in ["falls back", "is final", "goes home"] {
+        let mut child = start();
+        let commit = Request {
+            flags: COMMIT | NO_CALL,
+            ..Request::default()
+        };
+        assert_eq!(child.ask(&commit, &[]).0, 0);
+        // The former owner's channel is kept under a second number, and the other descriptor becomes the channel.
+        let kept = child.call(libc::SYS_dup, [FD as u64, 0, 0, 0, 0, 0]);
+        set_spare(&mut child, kept as u32);
+        let switch = [SPARE as u64, FD as u64, libc::O_CLOEXEC as u64, 0, 0, 0];
+        let switch = Request {
+            nr: libc::SYS_dup3 as u64,
+            args: switch,
+            ..Request::default()
+        };
+        child.send(&switch, &[]);
+        let new = child.spare.take().unwrap();
+        let former = std::mem::replace(&mut child.stream, new);
+        assert_eq!(child.frame().0.value, i64::from(FD));
+        child.call(libc::SYS_close, [SPARE as u64, 0, 0, 0, 0, 0]);
+        match last {
+            "falls back" => {
+                // In the middle of a request.
+                child.write(&[0; 50]);
+                child.stream = former;
+                assert_eq!(child.frame().0.value, FELL_BACK);
+                assert_eq!(child.call(libc::SYS_getpid, [0; 6]), i64::from(child.pid));
+                assert_eq!(
+                    child.call(libc::SYS_close, [kept as u64, 0, 0, 0, 0, 0]),
+                    -9
+                );
+            }
+            "is final" => {
+                set_spare(&mut child, 0);
+                child.call(libc::SYS_close, [kept as u64, 0, 0, 0, 0, 0]);
+                assert_eq!((&former).read(&mut [0; 16]).unwrap(), 0);
+            }
+            _ => {
+                let leave = Request {
+                    flags: RESUME,
+                    out_ptr: BASE + FRAME,
+                    ..Request::default()
+                };
+                child.send(&leave, &[]);
+                assert_eq!((&former).read(&mut [0; 16]).unwrap(), 0);
+                assert_eq!(child.end(), CAME_BACK);
+                continue;
+            }
+        }
+        assert_eq!(child.end() & 0x7f, libc::SIGKILL);
+    }
+}
+
+fn set_spare(child: &mut Child, number: u32) {
+    let request = Request {
+        flags: NO_CALL,
+        in_ptr: BASE + super::SPARE,
+        ..Request::default()
+    };
+    assert_eq!(child.ask(&request, &number.to_le_bytes()).0, 0);
 }
