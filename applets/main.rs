@@ -15,6 +15,7 @@ mod mosrun;
 mod mostimeof;
 mod playground;
 mod proc;
+mod simulate;
 mod syscalls;
 
 use std::ffi::OsString;
@@ -93,6 +94,11 @@ const APPLETS: &[Applet] = &[
         name: "bench",
         command: bench::command,
         run: bench::run,
+    },
+    Applet {
+        name: "simulate",
+        command: simulate::command,
+        run: simulate::run,
     },
     Applet {
         name: "syscalls",

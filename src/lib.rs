@@ -11,6 +11,7 @@
 //! - `guest`: the host of a process that came from elsewhere.
 //! - `gossip`: what nodes know of each other (pure).
 //! - `balance`: placement and migration policy (pure).
+//! - `simulate`: the pure rooms under a virtual clock.
 //! - `node`: mosd.
 
 pub mod balance;
@@ -22,6 +23,7 @@ pub mod home;
 pub mod image;
 pub mod migrate;
 pub mod node;
+pub mod simulate;
 pub mod sys;
 pub mod syscall;
 pub mod wire;

@@ -232,6 +232,7 @@ mod tests {
                 address,
                 number: Some(2),
                 alive: true,
+                load: None,
             }],
         );
         // No such processes: the command is the name in brackets.

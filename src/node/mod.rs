@@ -2,11 +2,12 @@
 //! it is for; it knows which nodes are alive; and it answers the tools of this node. All in one loop, and nothing that it
 //! could not learn again: wardens and hosts register anew with a mosd that was restarted.
 
-mod beats;
 mod channels;
 mod clients;
 mod daemon;
 mod incoming;
+mod measure;
+mod neighbours;
 mod outgoing;
 mod peers;
 mod questions;

@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::beats::{BEAT_LEN, Beats};
 use super::channels::Channels;
 use super::clients::LocalClient;
 use super::daemon::{self, Lock};
 use super::incoming::Incoming;
+use super::measure::Meter;
+use super::neighbours::Neighbours;
 use super::outgoing::Outgoing;
 use super::questions::Questions;
 use crate::config::Config;
@@ -21,14 +22,12 @@ use crate::event::local::Turn;
 use crate::sys::unix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SignalFd};
 use crate::wire::control::NodeInfo;
 
-/// Time between two heartbeats.
-const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// Most nodes that are told in one beat; with more in the map they take turns.
-const BEATS_AT_ONCE: usize = 256;
+/// How often connections are looked for that could not be accepted before.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 const LISTENER: usize = 0;
 const CONTROL: usize = 1;
-const BEAT: usize = 2;
+const GOSSIP: usize = 2;
 const SIGNALS: usize = 3;
 const FIRST_FREE: usize = 16;
 
@@ -43,14 +42,12 @@ pub struct Server {
     pub(super) questions: Questions,
     /// Clients whose last turn of reading left something unread.
     pub(super) unread: Vec<usize>,
-    beats: Beats,
-    next_beat: Instant,
-    /// Where in the map the next round of beats begins.
-    beat_from: usize,
+    pub(super) neighbours: Neighbours,
+    pub(super) meter: Meter,
+    next_accept: Instant,
     last_token: usize,
     listener: TcpListener,
     control: UnixListener,
-    udp: UdpSocket,
     signals: SignalFd,
 }
 
@@ -65,7 +62,7 @@ impl Server {
         let listener = TcpListener::bind(address)
             .map_err(|error| cannot_listen("TCP", address, &config, &error))?;
         let address = SocketAddr::from((config.address, config.ports.udp));
-        let udp = UdpSocket::bind(address)
+        let neighbours = Neighbours::new(&config, Instant::now())
             .map_err(|error| cannot_listen("UDP", address, &config, &error))?;
         let control = daemon::control_socket(&config.paths)?;
         let prepared = || -> io::Result<(Poll, SignalFd)> {
@@ -76,10 +73,10 @@ impl Server {
             ))
         };
         let (poll, signals) = prepared().map_err(|error| format!("cannot start: {error}"))?;
-        let session = unix::random_u64().max(1);
         let mut server = Server {
             poll,
-            beats: Beats::new(config.address, &config.secret.0, session),
+            neighbours,
+            meter: Meter::new(config.speed),
             config,
             clients: HashMap::new(),
             incoming: HashMap::new(),
@@ -87,12 +84,10 @@ impl Server {
             channels: Channels::new(),
             questions: Questions::default(),
             unread: Vec::new(),
-            next_beat: Instant::now(),
-            beat_from: 0,
+            next_accept: Instant::now(),
             last_token: FIRST_FREE,
             listener,
             control,
-            udp,
             signals,
         };
         server
@@ -105,7 +100,7 @@ impl Server {
         let registry = self.poll.registry();
         registry.register(&mut self.listener, Token(LISTENER), Interest::READABLE)?;
         registry.register(&mut self.control, Token(CONTROL), Interest::READABLE)?;
-        registry.register(&mut self.udp, Token(BEAT), Interest::READABLE)?;
+        registry.register(self.neighbours.socket(), Token(GOSSIP), Interest::READABLE)?;
         let fd = std::os::fd::AsRawFd::as_raw_fd(&self.signals);
         registry.register(&mut SourceFd(&fd), Token(SIGNALS), Interest::READABLE)
     }
@@ -142,7 +137,7 @@ impl Server {
                     }
                     LISTENER => self.accept_nodes(),
                     CONTROL => self.accept_clients(),
-                    BEAT => self.hear(),
+                    GOSSIP => self.hear(),
                     token => self.connection_ready(token),
                 }
             }
@@ -187,20 +182,26 @@ impl Server {
         let others = [
             self.channels.next_deadline(),
             self.questions.next_deadline(),
-            Some(self.next_beat),
+            Some(self.next_accept),
+            Some(self.neighbours.next()),
         ];
         let next = connections
             .chain(others.into_iter().flatten())
             .min()
-            .unwrap_or(self.next_beat);
+            .unwrap_or(self.next_accept);
         // Rounded up: the poll counts in milliseconds and must not end just before.
         next.saturating_duration_since(now) + Duration::from_millis(1)
     }
 
     fn tick(&mut self, now: Instant) {
-        if now >= self.next_beat {
-            self.next_beat = now + BEAT_EVERY;
-            self.beat();
+        if now >= self.neighbours.next() {
+            let load = self.meter.load();
+            self.neighbours.tick(load, now);
+            // What a turn of reading has left.
+            self.hear();
+        }
+        if now >= self.next_accept {
+            self.next_accept = now + ACCEPT_AGAIN;
             // Those that could not be accepted when descriptors had run out: nothing else would tell of them again.
             self.accept_nodes();
             self.accept_clients();
@@ -210,68 +211,24 @@ impl Server {
         self.finish_listings(now);
     }
 
-    fn beat(&mut self) {
-        let nodes: Vec<Ipv4Addr> = {
-            let all = || {
-                self.config
-                    .map
-                    .nodes()
-                    .filter(|node| *node != self.config.address)
-            };
-            let count = all().count();
-            if count == 0 {
-                return;
-            }
-            let from = self.beat_from % count;
-            self.beat_from = from + BEATS_AT_ONCE.min(count);
-            all()
-                .chain(all())
-                .skip(from)
-                .take(BEATS_AT_ONCE.min(count))
-                .collect()
-        };
-        for node in nodes {
-            self.send_beat(node);
-        }
-    }
-
-    fn send_beat(&mut self, node: Ipv4Addr) {
-        let bytes = self.beats.beat_for(node);
-        let to = SocketAddr::V4(SocketAddrV4::new(node, self.config.ports.udp));
-        // A node that is down, or a full queue: the next beat is soon.
-        let _ = self.udp.send_to(&bytes, to);
-    }
-
     fn hear(&mut self) {
-        let mut bytes = [0; BEAT_LEN + 1];
-        loop {
-            match self.udp.recv_from(&mut bytes) {
-                Ok((n, _)) => {
-                    if let Some(node) = self.beats.receive(&bytes[..n], Instant::now())
-                        && self.config.map.canonical(node) == Some(node)
-                    {
-                        self.send_beat(node);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Such as "connection refused", which tells of an earlier datagram.
-                Err(_) => {}
-            }
-        }
+        self.neighbours.hear(Instant::now());
     }
 
     /// What is known of a node.
     pub(super) fn node_info(&self, address: Ipv4Addr) -> NodeInfo {
-        let alive = self.beats.alive(address, Instant::now());
+        let alive = self.is_alive(address);
+        let known = self.neighbours.known(address, Instant::now());
         NodeInfo {
             address,
             number: self.config.view.number(address),
             alive,
+            load: known.map(|known| (known.info, known.age)),
         }
     }
 
     pub(super) fn is_alive(&self, node: Ipv4Addr) -> bool {
-        self.beats.alive(node, Instant::now())
+        self.neighbours.alive(node)
     }
 
     pub(super) fn accept_tcp(&self) -> io::Result<(TcpStream, SocketAddr)> {

@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod errno;
 pub mod inject;
 pub mod launch;
+pub mod load;
 pub mod mem;
 pub mod namespace;
 pub mod pagemap;

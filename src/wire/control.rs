@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::load::Load;
+
 /// Where a process is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
@@ -128,7 +130,10 @@ pub enum ToMosd {
 pub struct NodeInfo {
     pub address: Ipv4Addr,
     pub number: Option<u32>,
+    /// It answers.
     pub alive: bool,
+    /// What it told last, if it is alive, and how many milliseconds ago.
+    pub load: Option<(Load, u64)>,
 }
 
 /// What mosd says to a client.

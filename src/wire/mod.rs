@@ -7,4 +7,5 @@ pub mod codec;
 pub mod control;
 pub mod ctl;
 pub mod frame;
+pub mod load;
 pub mod node;

@@ -1,0 +1,113 @@
+//! The gossip of this node: the socket, the clock and the secret that `gossip` itself does without.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::UdpSocket;
+
+use crate::config::Config;
+use crate::gossip::{Gossip, Known, Load, MAX_DATAGRAM, Message, Note, Standing, Time};
+use crate::sys::unix::random_u64;
+
+/// More nodes than this in a map are left out.
+const MAX_NODES: usize = 65_536;
+/// Datagrams that are read before others have their turn.
+const AT_ONCE: usize = 256;
+
+/// What this node knows of the others.
+pub struct Neighbours {
+    gossip: Gossip<Load>,
+    socket: UdpSocket,
+    secret: Vec<u8>,
+    port: u16,
+    started: Instant,
+}
+
+impl Neighbours {
+    /// # Errors
+    ///
+    /// When the port cannot be had.
+    pub fn new(config: &Config, now: Instant) -> io::Result<Neighbours> {
+        let socket = UdpSocket::bind(SocketAddr::from((config.address, config.ports.udp)))?;
+        let mut nodes: Vec<Ipv4Addr> = config.map.nodes().take(MAX_NODES + 1).collect();
+        if nodes.len() > MAX_NODES {
+            log::warn!("the map has more than {MAX_NODES} nodes: the last ones are left out");
+            nodes.truncate(MAX_NODES);
+        }
+        nodes.push(config.address);
+        nodes.sort_unstable();
+        nodes.dedup();
+        // Higher in every later mosd, but for a clock that went back, which gossip overcomes.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let life = since.map_or(1, |since| since.as_nanos() as u64);
+        Ok(Neighbours {
+            gossip: Gossip::new(config.address, nodes.into(), life, 0),
+            socket,
+            secret: config.secret.0.clone(),
+            port: config.ports.udp,
+            started: now,
+        })
+    }
+
+    pub fn socket(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    fn time(&self, now: Instant) -> Time {
+        now.saturating_duration_since(self.started).as_millis() as Time
+    }
+
+    /// When [`Neighbours::tick`] is due.
+    pub fn next(&self) -> Instant {
+        self.started + Duration::from_millis(self.gossip.next_tick())
+    }
+
+    /// Tells others, when it is time; `load` is what this node tells of itself.
+    pub fn tick(&mut self, load: Load, now: Instant) {
+        self.gossip.set_info(load);
+        let messages = self.gossip.tick(self.time(now), &mut random_u64);
+        for message in messages {
+            self.send(&message);
+        }
+    }
+
+    /// Reads what others tell; what came for the policy.
+    pub fn hear(&mut self, now: Instant) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let mut bytes = [0; MAX_DATAGRAM + 1];
+        for _ in 0..AT_ONCE {
+            match self.socket.recv_from(&mut bytes) {
+                Ok((n, _)) => notes.extend(self.heard(&bytes[..n], now)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Such as "connection refused", which tells of an earlier datagram.
+                Err(_) => {}
+            }
+        }
+        notes
+    }
+
+    fn heard(&mut self, bytes: &[u8], now: Instant) -> Option<Note> {
+        let message = Message::open(bytes, &self.secret)?;
+        let (answer, note) = self.gossip.receive(&message, self.time(now));
+        if let Some(answer) = answer {
+            self.send(&answer);
+        }
+        note
+    }
+
+    fn send(&self, message: &Message<Load>) {
+        let to = SocketAddr::V4(SocketAddrV4::new(message.to, self.port));
+        // A node that is down, or a full queue: another message is sent soon.
+        let _ = self.socket.send_to(&message.seal(&self.secret), to);
+    }
+
+    /// It answers.
+    pub fn alive(&self, node: Ipv4Addr) -> bool {
+        self.gossip.standing(node) == Standing::Up
+    }
+
+    pub fn known(&self, node: Ipv4Addr, now: Instant) -> Option<Known<Load>> {
+        self.gossip.known(node, self.time(now))
+    }
+}

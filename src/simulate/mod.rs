@@ -1,0 +1,7 @@
+//! The cluster's policies under a virtual clock: the code that mosd runs, with a network and processes that are made up. Whoever
+//! gives the same seed gets the same numbers.
+
+pub mod gossip;
+pub mod picture;
+pub mod random;
+pub mod theory;
