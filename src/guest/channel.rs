@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::guest::calls::Carried;
 use crate::guest::host::{Call, Ending, Host, Phase};
-use crate::guest::repeat::{unheard_code, waiting_code};
+use crate::guest::repeat::unheard_code;
 use crate::image::Resume;
 use crate::migrate::deputy::Frame;
 use crate::sys::abi::{self, EINTR, ERESTARTNOINTR, ERESTARTSYS};
@@ -156,7 +156,7 @@ impl Host {
             let code = if value == ABORTED {
                 unheard_code(nr)
             } else {
-                waiting_code(nr)
+                self.code_of_wait(t, &call.notification)?
             };
             return self.complete(t, &call.notification, code);
         }
@@ -254,7 +254,8 @@ impl Host {
         } else if let Some(left) = call.left {
             self.threads[t].resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
         }
-        self.complete(t, &call.notification, waiting_code(nr))
+        let code = self.code_of_wait(t, &call.notification)?;
+        self.complete(t, &call.notification, code)
     }
 }
 

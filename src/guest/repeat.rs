@@ -6,15 +6,16 @@
 
 use std::io;
 
-use crate::guest::host::Thread;
+use crate::guest::host::{Host, Thread};
 use crate::guest::sleep::join;
 use crate::image::{self, Resume};
 use crate::migrate::tracee;
 use crate::sys::abi::{self, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::mem;
 use crate::sys::regs::{Interrupted, NO_CALL, Regs};
-use crate::syscall::table;
-use crate::syscall::{Local, Restart};
+use crate::sys::seccomp::Notification;
+use crate::syscall::{Local, Restart, table};
+use crate::wire::channel::{INLINE_IN, Request};
 
 /// Bytes of a `syscall` instruction.
 const SYSCALL_LEN: u64 = 2;
@@ -48,7 +49,7 @@ impl Repeated {
 }
 
 /// How the kernel would mark a call that was interrupted while it waited.
-pub fn waiting_code(nr: u64) -> i64 {
+fn waiting_code(nr: u64) -> i64 {
     match table::find(nr).and_then(|row| row.restart) {
         Some(Restart::Begins) | None => -ERESTARTSYS,
         Some(Restart::NoHandler | Restart::Continues | Restart::Never) => -ERESTARTNOHAND,
@@ -66,6 +67,18 @@ pub fn unheard_code(nr: u64) -> i64 {
     }
 }
 
+/// The option of a socket that limits how long this call waits there.
+fn time_out_option(nr: u64) -> Option<u64> {
+    use abi::*;
+    match nr {
+        SYS_READ | SYS_READV | SYS_RECVFROM | SYS_RECVMSG | SYS_ACCEPT | SYS_ACCEPT4 => {
+            Some(SO_RCVTIMEO)
+        }
+        SYS_WRITE | SYS_WRITEV | SYS_SENDTO | SYS_SENDMSG | SYS_CONNECT => Some(SO_SNDTIMEO),
+        _ => None,
+    }
+}
+
 /// Whether the guest's own kernel may be what has interrupted the call.
 fn is_local(nr: u64) -> bool {
     table::find(nr).is_some_and(|row| row.local != Local::Never)
@@ -79,6 +92,38 @@ fn remainder_pointer(nr: u64, args: &[u64; 6]) -> Option<u64> {
         _ => 0,
     };
     (addr != 0).then_some(addr)
+}
+
+impl Host {
+    /// How the kernel marks a call that was interrupted while it waited: on a socket with a time-out of its own, every handler makes it
+    /// fail (signal(7)).
+    pub fn code_of_wait(&mut self, t: usize, notification: &Notification) -> io::Result<i64> {
+        let nr = notification.nr as u64;
+        let code = waiting_code(nr);
+        match time_out_option(nr) {
+            Some(option) if self.has_time_out(t, notification.args[0], option)? => {
+                Ok(-ERESTARTNOHAND)
+            }
+            _ => Ok(code),
+        }
+    }
+
+    fn has_time_out(&mut self, t: usize, fd: u64, option: u64) -> io::Result<bool> {
+        const LEN: u64 = 16;
+        let place = self.meta.stub + INLINE_IN;
+        let request = Request {
+            nr: abi::SYS_GETSOCKOPT,
+            args: [fd, abi::SOL_SOCKET, option, place + LEN, place, 0],
+            in_len: 4,
+            out_ptr: place + LEN,
+            out_fixed: LEN,
+            ..Request::default()
+        };
+        let deputy = &mut self.threads[t].deputy;
+        let (value, time) = deputy.rpc(&request, &(LEN as u32).to_le_bytes())?;
+        self.take_queued_signals(t)?;
+        Ok(value == 0 && time.iter().any(|byte| *byte != 0))
+    }
 }
 
 impl Thread {

@@ -40,6 +40,14 @@ words! {
     SYS_CONNECT = libc::SYS_connect;
     SYS_SENDTO = libc::SYS_sendto;
     SYS_SETSOCKOPT = libc::SYS_setsockopt;
+    SYS_GETSOCKOPT = libc::SYS_getsockopt;
+    SYS_READV = libc::SYS_readv;
+    SYS_WRITEV = libc::SYS_writev;
+    SYS_RECVFROM = libc::SYS_recvfrom;
+    SYS_RECVMSG = libc::SYS_recvmsg;
+    SYS_SENDMSG = libc::SYS_sendmsg;
+    SYS_ACCEPT = libc::SYS_accept;
+    SYS_ACCEPT4 = libc::SYS_accept4;
     SYS_CLONE = libc::SYS_clone;
     SYS_CLONE3 = libc::SYS_clone3;
     SYS_FORK = libc::SYS_fork;
@@ -68,6 +76,9 @@ words! {
     SOCK_STREAM = libc::SOCK_STREAM;
     SOCK_CLOEXEC = libc::SOCK_CLOEXEC;
     IPPROTO_TCP = libc::IPPROTO_TCP;
+    SOL_SOCKET = libc::SOL_SOCKET;
+    SO_RCVTIMEO = libc::SO_RCVTIMEO;
+    SO_SNDTIMEO = libc::SO_SNDTIMEO;
     TCP_NODELAY = libc::TCP_NODELAY;
     MSG_NOSIGNAL = libc::MSG_NOSIGNAL;
     O_CLOEXEC = libc::O_CLOEXEC;

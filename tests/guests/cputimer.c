@@ -19,8 +19,9 @@ static void cpu_timer(int which, int sig) {
     while (ticks < 4)
         word = word * 3 + 1;
     double used = t_clock(CLOCK_PROCESS_CPUTIME_ID) - begin;
-    /* The kernel samples these timers at its ticks: on a busy machine four may be charged for much less. */
-    CHECK(used > 0.005 && used < 2);
+    /* 0.08 s were charged, tick by tick to whoever ran just then; the clock counts exactly. With 20 ticks of 4 ms the two differ by 18 ms
+       (standard deviation) on a busy machine: natively 0.056 s is seen now and then. */
+    CHECK(used > 0.02 && used < 2);
     memset(&timer, 0, sizeof timer);
     EQ(setitimer(which, &timer, NULL), 0);
 }

@@ -48,9 +48,9 @@ static void descriptor(void) {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     uint64_t count = 0, total = 0;
     struct itimerspec want = spec(30, 10), now;
+    FAILS(read(fd, &count, sizeof count), EAGAIN);
     double begin = t_now();
     EQ(timerfd_settime(fd, 0, &want, NULL), 0);
-    FAILS(read(fd, &count, sizeof count), EAGAIN);
     EQ(timerfd_gettime(fd, &now), 0);
     CHECK(now.it_value.tv_nsec <= 30000000 && now.it_interval.tv_nsec == 10000000);
     struct pollfd p = {fd, POLLIN, 0};
