@@ -54,12 +54,6 @@ fn every_guest_is_right_natively() {
 /// Guests that find a fault under shake that is not put right yet, and which. They are run and reported all the same; an entry
 /// goes with its fault, and this list is to be empty.
 const KNOWN: &[(&str, &str)] = &[
-    (
-        "itimer",
-        "hung once in ten runs on a loaded machine; cause not found",
-    ),
-    ("dl", "hung once; cause not found"),
-    ("sigwait", "sigtimedwait returned EINTR once"),
     ("bigio", "one pread of 64 MiB fails with EEXIST"),
     ("clock", "CLOCK_PROCESS_CPUTIME_ID goes back at a move"),
     (
@@ -72,16 +66,7 @@ const KNOWN: &[(&str, &str)] = &[
         "mapfile",
         "a shared view of a file does not follow writes to it",
     ),
-    ("poll", "epoll_wait is interrupted by a move"),
     ("procself", "maps does not show what changed away"),
-    (
-        "ptimer",
-        "overruns of a timer are not counted; once it hung",
-    ),
-    (
-        "sigrestart",
-        "nanosleep is interrupted by a move, with no signal",
-    ),
     ("rusage", "CPU time goes back at a move"),
 ];
 

@@ -102,14 +102,15 @@ static void left_over(void) {
     pid_t kid = pester(-1);
     struct timespec want = {0, 500000000}, left;
     double begin = t_now(), total = 0.5;
-    int interruptions = 0;
+    int interruptions = 0, before = hits;
     while (nanosleep(&want, &left) == -1) {
         EQ(errno, EINTR);
         interruptions++;
         CHECK(left.tv_sec == 0 && left.tv_nsec < want.tv_nsec + SLACK);
         want = left;
     }
-    CHECK(interruptions >= 1 && interruptions <= 3);
+    /* Each is a handler's doing; but signals may all have come before the first sleep began. */
+    CHECK(interruptions <= hits && (hits - before < 2 || interruptions >= 1));
     CHECK(t_now() - begin >= total - 0.001 && t_now() - begin < total + 2);
     t_handle(KNOCK, hit, SA_RESTART);
     t_wait(kid);
