@@ -14,6 +14,7 @@ use crate::image::{HomeId, Meta};
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::tracee;
 use crate::migrate::{fault, limit_silence, target};
+use crate::sys::poll::{Source, Watch};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::sys::{cpu, namespace, process};
@@ -130,6 +131,10 @@ fn assemble(
     let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
     meta.nmigs += 1;
     Ok(Host {
+        watch: Watch::new()?,
+        client_source: Source::new(&client),
+        listener_source: Source::new(&built.listener),
+        children_source: Source::new(&children),
         client,
         mosd_at: None,
         ctl,

@@ -20,6 +20,10 @@ impl GuestMemory for Memory {
         mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
     }
 
+    fn read_vec(&self, addr: u64, len: usize) -> Result<Vec<u8>, Fault> {
+        mem::read_vec(self.0, addr, len).map_err(|_| Fault)
+    }
+
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
         mem::write_all(self.0, addr, data).map_err(|_| Fault)
     }

@@ -22,7 +22,13 @@ impl Host {
                 }
                 self.signal_from_home(t, info)
             }
-            Ok(Frame::Reply { value, out }) => self.answered(t, value, &out),
+            Ok(Frame::Reply { value, out }) => {
+                self.answered(t, value, &out)?;
+                if let Some(thread) = self.threads.get_mut(t) {
+                    thread.deputy.reuse(out);
+                }
+                Ok(())
+            }
             Err(error) if gone(&error) => {
                 self.ending = Some(Ending::HomeGone);
                 Ok(())
@@ -93,7 +99,6 @@ impl Host {
         const MICROSECOND: u64 = 1_000;
         const TICK: u64 = 10_000_000;
         let [a0, a1, ..] = call.notification.args;
-        let away = self.meta.cpu_away_ns + self.cpu.nanoseconds();
         let memory = self.memory(t);
         let (addr, unit, whole) = match call.notification.nr as u64 {
             abi::SYS_GETRUSAGE if result == 0 && matches!(a0, 0 | 1) => {
@@ -110,6 +115,7 @@ impl Host {
         }
         let word =
             |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let away = self.meta.cpu_away_ns + self.cpu.nanoseconds();
         let units = away / unit;
         let sum = if len == 8 {
             [word(0) + units, 0]

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::image::HomeId;
 use crate::migrate::source::FRAME_LIMIT;
+use crate::sys::poll::Source;
 use crate::wire::client::Client;
 use crate::wire::ctl::{FromHost, ToHost};
 use crate::wire::frame::{FrameBuffer, write_frame};
@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// The connection, or the time of the next attempt.
 pub struct Ctl {
-    link: Option<(TcpStream, FrameBuffer)>,
+    link: Option<(TcpStream, FrameBuffer, Source)>,
     retry_at: Instant,
 }
 
@@ -42,7 +42,8 @@ impl Ctl {
             )?;
             // The guest does not wait for a warden that does not read: the connection is made anew.
             stream.set_nonblocking(true)?;
-            Ok((stream, FrameBuffer::new(FRAME_LIMIT)))
+            let source = Source::new(&stream);
+            Ok((stream, FrameBuffer::new(FRAME_LIMIT), source))
         });
         match connected {
             Ok(link) => self.link = Some(link),
@@ -54,11 +55,9 @@ impl Ctl {
         self.link.is_some()
     }
 
-    /// For poll; it ignores a negative number.
-    pub fn poll_fd(&self) -> RawFd {
-        self.link
-            .as_ref()
-            .map_or(-1, |(stream, _)| stream.as_raw_fd())
+    /// What is to be watched.
+    pub fn source(&self) -> Source {
+        self.link.as_ref().map_or(Source::NONE, |link| link.2)
     }
 
     /// Time until the next attempt, when there is no connection.
@@ -69,7 +68,7 @@ impl Ctl {
     }
 
     pub fn send(&mut self, message: &FromHost) {
-        if let Some((stream, _)) = &mut self.link
+        if let Some((stream, ..)) = &mut self.link
             && let Err(error) = write_frame(stream, message)
         {
             self.lose(&error);
@@ -88,7 +87,7 @@ impl Ctl {
     }
 
     fn read(&mut self, messages: &mut Vec<ToHost>) -> io::Result<bool> {
-        let Some((stream, buffer)) = &mut self.link else {
+        let Some((stream, buffer, _)) = &mut self.link else {
             return Ok(true);
         };
         let open = buffer.fill(stream)?;

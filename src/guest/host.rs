@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::guest::ctl::Ctl;
 use crate::guest::repeat::Repeated;
 use crate::image::{self, Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
-use crate::sys::poll::{self, Interest};
+use crate::sys::poll::{Source, Watch};
 use crate::sys::seccomp::{Listener, Notification};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::SignalFd;
@@ -159,6 +158,10 @@ pub struct Host {
     pub cpu_told: u64,
     pub cpu_at: Instant,
     pub ending: Option<Ending>,
+    pub watch: Watch,
+    pub client_source: Source,
+    pub listener_source: Source,
+    pub children_source: Source,
 }
 
 impl Host {
@@ -182,25 +185,34 @@ impl Host {
             if let Some(ending) = self.ending.take() {
                 return Ok(ending);
             }
-            let fixed: [i32; FIXED] = [
-                self.listener.as_raw_fd(),
-                self.children.as_raw_fd(),
-                self.ctl.poll_fd(),
-                if self.mosd_at.is_some() {
-                    -1
-                } else {
-                    self.client.as_raw_fd()
-                },
-            ];
-            let channels = self.threads.iter().map(|thread| thread.deputy.raw_fd());
-            let fds: Vec<_> = fixed
-                .into_iter()
-                .chain(channels)
-                .map(|fd| (fd, Interest::Read))
-                .collect();
-            let ready = poll::wait(&fds, Some(self.patience()))?;
+            let ready = self.wait()?;
             self.serve(&ready)?;
         }
+    }
+
+    /// Waits for whatever comes next; for each source whether something is there.
+    fn wait(&mut self) -> io::Result<Vec<bool>> {
+        let fixed: [Source; FIXED] = [
+            self.listener_source,
+            self.children_source,
+            self.ctl.source(),
+            match self.mosd_at {
+                Some(_) => Source::NONE,
+                None => self.client_source,
+            },
+        ];
+        let channels = self.threads.iter().map(|thread| thread.deputy.source());
+        let sources: Vec<Source> = fixed.into_iter().chain(channels).collect();
+        let begun = |thread: &Thread| thread.deputy.has_begun();
+        let patience = match self.threads.iter().any(begun) {
+            true => Duration::ZERO,
+            false => self.patience(),
+        };
+        let mut ready = self.watch.wait(&sources, patience)?;
+        for (ready, thread) in ready[FIXED..].iter_mut().zip(&self.threads) {
+            *ready |= begun(thread);
+        }
+        Ok(ready)
     }
 
     /// How long nothing need be done if nothing comes.
@@ -357,6 +369,7 @@ impl Host {
             let found = self.client.reconnect(&ToMosd::Host {
                 home: self.meta.home.node,
             });
+            self.client_source = Source::new(&self.client);
             self.mosd_at = found.is_err().then(|| Instant::now() + MOSD_AGAIN);
         }
     }

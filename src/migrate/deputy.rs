@@ -1,15 +1,18 @@
 //! The near end of a channel: requests to a deputy's stub and its answers.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use crate::image::capture::Calls;
+use crate::migrate::answers::Answers;
 use crate::sys::abi;
-use crate::sys::socket::TCP_OPTIONS;
+use crate::sys::poll::Source;
+use crate::sys::socket::{TCP_OPTIONS, wait_readable};
 use crate::sys::stub;
-use crate::wire::channel::{self, Answer, Request, SIGINFO_LEN, Token};
+use crate::wire::channel::{self, Answer, REQUEST_LEN, Request, SIGINFO_LEN, Token};
 
 /// A `siginfo_t` as the home kernel delivered it.
 pub type SigInfo = [u8; SIGINFO_LEN];
@@ -24,6 +27,9 @@ pub enum Frame {
 /// The most that an answer may carry: a program's transfers are cut to this by `syscall`.
 const MAX_OUT: usize = 64 << 20;
 
+/// Input that is put behind its header to be sent in one piece.
+const SHORT_INPUT: usize = 1024;
+
 /// A deputy, as its owner (mover or host) speaks with it.
 pub struct Deputy {
     stream: TcpStream,
@@ -35,17 +41,24 @@ pub struct Deputy {
     pub spare: Option<u64>,
     /// Signals that arrived while an answer was awaited.
     pub signals: VecDeque<Box<SigInfo>>,
+    source: Source,
+    answers: Answers,
+    /// Most bytes that the answer under way carries.
+    expected: usize,
 }
 
 impl Deputy {
     /// `fd` is a connected stream socket whose other end is the stub's channel.
     pub fn new(fd: OwnedFd, base: u64, channel_fd: i32) -> Deputy {
         Deputy {
+            source: Source::new(&fd),
             stream: TcpStream::from(fd),
             base,
             channel_fd,
             spare: None,
             signals: VecDeque::new(),
+            answers: Answers::default(),
+            expected: 0,
         }
     }
 
@@ -53,8 +66,24 @@ impl Deputy {
         self.stream.as_raw_fd()
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+    /// What is to be watched for frames, unless one has begun.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Whether a part of the next frame is here already.
+    pub fn has_begun(&self) -> bool {
+        self.answers.has_begun()
+    }
+
+    /// Waits for a frame; false when none begins within `timeout`.
+    pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        Ok(self.has_begun() || wait_readable(&self.stream, timeout)?)
+    }
+
+    /// Gives back what an answer carried, as room for others.
+    pub fn reuse(&mut self, out: Vec<u8>) {
+        self.answers.reuse(out);
     }
 
     /// Sends a request with its input. One request may be under way at a time.
@@ -66,7 +95,14 @@ impl Deputy {
             request.flags,
             request.args
         );
+        self.expected = (request.out_fixed + request.out_max) as usize;
         let header = request.encode();
+        if input.len() <= SHORT_INPUT {
+            let mut bytes = [0; REQUEST_LEN + SHORT_INPUT];
+            bytes[..REQUEST_LEN].copy_from_slice(&header);
+            bytes[REQUEST_LEN..][..input.len()].copy_from_slice(input);
+            return self.stream.write_all(&bytes[..REQUEST_LEN + input.len()]);
+        }
         let total = header.len() + input.len();
         let mut sent = self
             .stream
@@ -89,33 +125,25 @@ impl Deputy {
 
     /// Reads one frame; blocks until it is complete. `UnexpectedEof` when the deputy has closed the channel.
     pub fn read_frame(&mut self) -> io::Result<Frame> {
-        let mut header = [0; channel::ANSWER_LEN];
-        self.stream.read_exact(&mut header)?;
-        let answer = Answer::decode(&header);
-        match answer.kind {
-            channel::KIND_SIGNAL if answer.len as usize == SIGINFO_LEN => {
-                let mut info = Box::new([0; SIGINFO_LEN]);
-                self.stream.read_exact(&mut info[..])?;
-                if !is_signal(&info[..]) {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "the deputy sent a signal that cannot be",
-                    ));
-                }
-                Ok(Frame::Signal(info))
-            }
-            channel::KIND_REPLY if answer.len as usize <= MAX_OUT => {
-                let mut out = vec![0; answer.len as usize];
-                self.stream.read_exact(&mut out)?;
-                Ok(Frame::Reply {
-                    value: answer.value,
-                    out,
-                })
-            }
-            _ => Err(io::Error::new(
+        let bad = |what: &str| {
+            io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the deputy sent a frame that cannot be",
-            )),
+                format!("the deputy sent a {what} that cannot be"),
+            )
+        };
+        let length = |answer: &Answer| match (answer.kind, answer.len as usize) {
+            (channel::KIND_SIGNAL, SIGINFO_LEN) => Ok(SIGINFO_LEN),
+            (channel::KIND_REPLY, len) if len <= MAX_OUT => Ok(len),
+            _ => Err(bad("frame")),
+        };
+        let (answer, out) = self.answers.next(&mut self.stream, self.expected, length)?;
+        if answer.kind == channel::KIND_REPLY {
+            let value = answer.value;
+            return Ok(Frame::Reply { value, out });
+        }
+        match SigInfo::try_from(&out[..]) {
+            Ok(info) if is_signal(&info) => Ok(Frame::Signal(Box::new(info))),
+            _ => Err(bad("signal")),
         }
     }
 

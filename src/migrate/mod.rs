@@ -21,6 +21,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
+pub mod answers;
 pub mod deputy;
 pub mod fault;
 pub mod mirror;

@@ -85,6 +85,9 @@ pub fn hand_over(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> R
 /// What the receiver says, until the deputy says more.
 fn await_word(conn: &mut TcpStream, deputy: &Deputy, why: &mut Stayed) -> Result<(), Stayed> {
     fault::point("source.started")?;
+    if deputy.has_begun() {
+        return Ok(());
+    }
     let fds = [conn.as_raw_fd(), deputy.raw_fd()].map(|fd| (fd, Interest::Read));
     let ready = poll::wait(&fds, None)?;
     if ready[0]

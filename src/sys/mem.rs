@@ -29,6 +29,26 @@ pub fn read_exact(pid: i32, addr: u64, buf: &mut [u8]) -> io::Result<()> {
     complete(read(pid, addr, buf)?, buf.len())
 }
 
+/// Reads `len` bytes; `EFAULT` when a part cannot be read.
+pub fn read_vec(pid: i32, addr: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes: Vec<u8> = Vec::with_capacity(len);
+    let local = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: len,
+    };
+    let remote = libc::iovec {
+        iov_base: addr as *mut _,
+        iov_len: len,
+    };
+    // SAFETY: the kernel writes at most `len` bytes into what was reserved; `remote` is an address of the other process.
+    let n = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    let n = check(n as i64)? as usize;
+    // SAFETY: the kernel has filled so many bytes.
+    unsafe { bytes.set_len(n) };
+    complete(n, len)?;
+    Ok(bytes)
+}
+
 /// Writes `data` into memory of `pid` that is writable to it; gives how much could be written.
 pub fn write(pid: i32, addr: u64, data: &[u8]) -> io::Result<usize> {
     let local = libc::iovec {
@@ -164,5 +184,7 @@ mod tests {
         write_all(pid, target.as_mut_ptr() as u64, b"abcdefgh").unwrap();
         assert_eq!(&std::hint::black_box(target), b"abcdefgh");
         assert!(read_exact(pid, 16, &mut copy).is_err());
+        assert_eq!(read_vec(pid, source.as_ptr() as u64, 11).unwrap(), source);
+        assert!(read_vec(pid, 16, 11).is_err());
     }
 }

@@ -140,6 +140,83 @@ fn attached(message: &libc::msghdr) -> Option<OwnedFd> {
     found
 }
 
+/// Receives into `head` first and then into `body`, whose contents are replaced, at most `most` bytes there. How many bytes came
+/// in all; 0: the end. What is received is not written to before.
+///
+/// # Errors
+///
+/// Those of `readv`, except interruption.
+pub fn receive(
+    socket: &impl AsRawFd,
+    head: &mut [u8],
+    body: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<usize> {
+    body.clear();
+    body.reserve(most);
+    let parts = [
+        libc::iovec {
+            iov_base: head.as_mut_ptr().cast(),
+            iov_len: head.len(),
+        },
+        libc::iovec {
+            iov_base: body.as_mut_ptr().cast(),
+            iov_len: most,
+        },
+    ];
+    loop {
+        // SAFETY: both parts are live, the second within what `body` has reserved.
+        let got = unsafe { libc::readv(socket.as_raw_fd(), parts.as_ptr(), 2) };
+        match usize::try_from(got) {
+            Ok(got) => {
+                // SAFETY: the kernel has filled the parts in order, so that so many bytes of `body` are there.
+                unsafe { body.set_len(got.saturating_sub(head.len())) };
+                return Ok(got);
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Receives behind what `body` has, until it has `len` bytes.
+///
+/// # Errors
+///
+/// `UnexpectedEof` when the stream ends before; those of `recv`, except interruption.
+pub fn receive_up_to(socket: &impl AsRawFd, body: &mut Vec<u8>, len: usize) -> io::Result<()> {
+    body.reserve(len.saturating_sub(body.len()));
+    while body.len() < len {
+        let lacking = len - body.len();
+        let room = &mut body.spare_capacity_mut()[..lacking];
+        // SAFETY: the room is that of the spare capacity.
+        let got = unsafe {
+            libc::recv(
+                socket.as_raw_fd(),
+                room.as_mut_ptr().cast(),
+                room.len(),
+                libc::MSG_WAITALL,
+            )
+        };
+        match usize::try_from(got) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // SAFETY: the kernel has filled so many bytes behind those that were there.
+            Ok(got) => unsafe { body.set_len(body.len() + got) },
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn set_option(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer is to a live `c_int` and the length is its own.
     check(unsafe {

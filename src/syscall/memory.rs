@@ -17,6 +17,12 @@ pub enum StrError {
 pub trait GuestMemory {
     /// Fills `buf` from `addr` on.
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault>;
+    /// The `len` bytes from `addr` on.
+    fn read_vec(&self, addr: u64, len: usize) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; len];
+        self.read(addr, &mut bytes)?;
+        Ok(bytes)
+    }
     /// Stores `data` at `addr`.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault>;
 
@@ -74,9 +80,7 @@ pub(super) const LOWEST: u64 = 0x1_0000;
 pub(super) const BAD: u64 = 0xffff_8000_0000_0000;
 
 pub(super) fn bytes(mem: &dyn GuestMemory, addr: u64, len: usize) -> Result<Vec<u8>, Fault> {
-    let mut buf = vec![0; len];
-    mem.read(addr, &mut buf)?;
-    Ok(buf)
+    mem.read_vec(addr, len)
 }
 
 pub(super) fn u64_at(mem: &dyn GuestMemory, addr: u64) -> Result<u64, Fault> {

@@ -394,6 +394,16 @@ impl<'a> Pack<'a> {
                 }
             }
         }
+        let filled = |piece: &&mut Piece| !piece.bytes.is_empty();
+        let mut pieces = self.pieces.iter_mut().filter(filled);
+        if let (Some(only), None) = (pieces.next(), pieces.next())
+            && only.at == 0
+        {
+            // It is there already, but for the padding.
+            let mut input = std::mem::take(&mut only.bytes);
+            input.resize(in_len, 0);
+            return input;
+        }
         let mut input = vec![0; in_len];
         for piece in self.pieces.iter().filter(|piece| !piece.bytes.is_empty()) {
             let at = piece.at as usize;

@@ -10,7 +10,6 @@ use crate::migrate::deputy::{Deputy, Frame};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::{Now, Running, Stopped};
 use crate::sys::regs::{NO_CALL, Regs};
-use crate::sys::socket::wait_readable;
 use crate::sys::status::Status;
 use crate::sys::stub;
 use crate::sys::{abi, mem};
@@ -215,7 +214,7 @@ fn stop_in_call(mut running: Running, deputy: &mut Deputy) -> io::Result<(Stoppe
                     return Ok((task, value));
                 }
                 running = task.cont(0)?;
-                if wait_readable(&deputy.fd(), A_MOMENT)?
+                if deputy.wait(A_MOMENT)?
                     && let Frame::Reply { value, .. } = deputy.read_frame()?
                 {
                     answered = Some(value);
