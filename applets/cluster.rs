@@ -7,6 +7,7 @@ use std::time::Duration;
 use mos::config::{Hosts, Paths};
 use mos::wire::client::Client;
 use mos::wire::control::{FromMosd, NodeInfo, Outcome, ProcInfo, Target, ToMosd};
+use mos::wire::report::Report;
 
 /// How long mosd may take for an answer that it gives without waiting for other nodes.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -51,6 +52,14 @@ pub fn status(client: &mut Client) -> io::Result<Status> {
     }
 }
 
+/// What this node says of itself.
+pub fn report(client: &mut Client) -> io::Result<Report> {
+    match client.ask(&ToMosd::Report)? {
+        FromMosd::Report(report) => Ok(*report),
+        _ => Err(unexpected()),
+    }
+}
+
 /// The node that a user names: number, address or host.
 pub fn resolve(client: &mut Client, name: &str) -> io::Result<NodeInfo> {
     match client.ask(&ToMosd::Resolve { name: name.into() })? {
@@ -71,7 +80,7 @@ pub fn order_move(client: &mut Client, pid: i32, to: Target, wait: bool) -> io::
     }
 }
 
-fn unexpected() -> io::Error {
+pub fn unexpected() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         "mosd gave an answer to something else: is it of another version?",

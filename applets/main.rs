@@ -6,12 +6,17 @@ mod cluster;
 mod common;
 mod install;
 mod internal;
+mod mos_autoconf;
+mod mos_in_job;
+mod mosconf;
 mod mosctl;
 mod mosd;
 mod moskillall;
 mod mosmigrate;
+mod mosmon;
 mod mosps;
 mod mosrun;
+mod mossetpe;
 mod mostimeof;
 mod playground;
 mod proc;
@@ -22,6 +27,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Command;
+use mos::sys::unix;
 
 /// Given all arguments, the name first; gives the exit status.
 type Run = fn(&[OsString]) -> i32;
@@ -31,6 +37,18 @@ struct Applet {
     name: &'static str,
     command: fn() -> Command,
     run: Run,
+}
+
+/// Commands that only ask and show: they end when nobody reads what they write.
+const SHOWING: &[&str] = &["mosps", "mosctl", "mossetpe", "mostimeof", "syscalls"];
+
+impl Applet {
+    fn start(&self, args: &[OsString]) -> i32 {
+        if SHOWING.contains(&self.name) {
+            unix::end_by_closed_pipes();
+        }
+        (self.run)(args)
+    }
 }
 
 /// All commands, in the order in which they are listed.
@@ -79,6 +97,31 @@ const APPLETS: &[Applet] = &[
         name: "mosctl",
         command: mosctl::command,
         run: mosctl::run,
+    },
+    Applet {
+        name: "mosmon",
+        command: mosmon::command,
+        run: mosmon::run,
+    },
+    Applet {
+        name: "mossetpe",
+        command: mossetpe::command,
+        run: mossetpe::run,
+    },
+    Applet {
+        name: "mosconf",
+        command: mosconf::command,
+        run: mosconf::run,
+    },
+    Applet {
+        name: "mos_autoconf",
+        command: mos_autoconf::command,
+        run: mos_autoconf::run,
+    },
+    Applet {
+        name: "mos_in_job",
+        command: mos_in_job::command,
+        run: mos_in_job::run,
     },
     Applet {
         name: "playground",
@@ -136,7 +179,7 @@ fn dispatch(args: &[OsString]) -> i32 {
     if called != "mos"
         && let Some(applet) = APPLETS.iter().find(|applet| applet.name == called)
     {
-        return (applet.run)(args);
+        return applet.start(args);
     }
     let Some(word) = args.get(1).map(|word| word.to_string_lossy()) else {
         list();
@@ -153,7 +196,7 @@ fn dispatch(args: &[OsString]) -> i32 {
             0
         }
         _ => match find(&word) {
-            Some(applet) => (applet.run)(&args[1..]),
+            Some(applet) => applet.start(&args[1..]),
             None => {
                 eprintln!("mos: there is no command \"{word}\" (\"mos\" lists all)");
                 2

@@ -21,6 +21,12 @@ pub fn command() -> Command {
                 .help("Stay in the foreground and write messages to standard error"),
         )
         .arg(
+            Arg::new("await-map")
+                .long("await-map")
+                .action(ArgAction::SetTrue)
+                .help("Start also without mosix.map, as a cluster of this node alone, until there is one"),
+        )
+        .arg(
             Arg::new("root")
                 .long("root")
                 .value_name("DIR")
@@ -44,6 +50,7 @@ pub fn run(args: &[OsString]) -> i32 {
     match node::run(&Options {
         paths,
         foreground: matches.get_flag("foreground"),
+        await_map: matches.get_flag("await-map"),
     }) {
         Ok(()) => 0,
         Err(error) => fail("mosd", error),

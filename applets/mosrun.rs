@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgAction, Command};
+use mos::config::{BestNode, MosrunConf, Paths, journal};
 use mos::home::launch::{self, Options, Start};
+use mos::sys::unix;
 
 /// Exit status when the program was not started, as shells have it.
 const NOT_STARTED: i32 = 127;
@@ -150,8 +152,14 @@ pub fn run_native(args: &[OsString]) -> i32 {
 }
 
 fn start(name: &str, command: Command, args: &[OsString]) -> i32 {
-    match parse(&args[1..]) {
-        Ok(Wanted::Run(options)) => failed(name, launch::exec(&options)),
+    let paths = Paths::from_env();
+    // The administrator is told of a wrong file by mosd; programs start as if there was none.
+    let wishes = MosrunConf::read(&paths.mosrun()).unwrap_or_default();
+    match parse_with(beginning(&wishes), &args[1..]).and_then(|wanted| insist(&wishes, wanted)) {
+        Ok(Wanted::Run(options)) => {
+            journal::note(&paths, &said(name, &args[1..]));
+            failed(name, launch::exec(&options))
+        }
         Ok(Wanted::Help) => show_help(command),
         Ok(Wanted::Version) => show_version(name),
         Err(Mistake::Usage(what)) => usage(name, &what),
@@ -160,6 +168,39 @@ fn start(name: &str, command: Command, args: &[OsString]) -> i32 {
             1
         }
     }
+}
+
+/// What is noted of a run.
+fn said(name: &str, args: &[OsString]) -> String {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    format!("user {} runs {name} {}", unix::uid(), words.join(" "))
+}
+
+/// The options that the administrator wants where the user says nothing.
+fn beginning(wishes: &MosrunConf) -> Options {
+    Options {
+        start: match wishes.best {
+            BestNode::User => Start::Home,
+            BestNode::Default | BestNode::Force => Start::Best,
+        },
+        unsupported: wishes.unsupported,
+        ..Options::default()
+    }
+}
+
+/// What the administrator does not leave to ordinary users.
+fn insist(wishes: &MosrunConf, mut wanted: Wanted) -> Result<Wanted, Mistake> {
+    if let Wanted::Run(options) = &mut wanted
+        && unix::uid() != 0
+    {
+        if wishes.best == BestNode::Force {
+            options.start = Start::Best;
+        }
+        if wishes.need_memory && options.needmem.is_none() {
+            return mistake("on this node the memory that a program needs must be given (-mMB)");
+        }
+    }
+    Ok(wanted)
 }
 
 fn failed(name: &str, (status, why): (i32, String)) -> i32 {
@@ -195,9 +236,8 @@ fn mistake<T>(what: impl Into<String>) -> Result<T, Mistake> {
     Err(Mistake::Usage(what.into()))
 }
 
-/// Reads options up to the program's name; what follows belongs to the program.
-fn parse(args: &[OsString]) -> Result<Wanted, Mistake> {
-    let mut options = Options::default();
+/// Reads options up to the program's name; what follows belongs to the program. `options` holds where nothing is said.
+fn parse_with(mut options: Options, args: &[OsString]) -> Result<Wanted, Mistake> {
     let mut rest = args;
     while let Some((word, after)) = rest.split_first() {
         let bytes = word.as_bytes();
@@ -320,7 +360,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Options, Mistake> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        match parse(&args)? {
+        match parse_with(Options::default(), &args)? {
             Wanted::Run(options) => Ok(options),
             other => panic!("{other:?}"),
         }
@@ -349,6 +389,26 @@ mod tests {
         assert_eq!((options.unsupported, options.lock), (Some(1), Some(true)));
         assert_eq!(options.program, ["prog", "-l", "-5", "--help"]);
         assert_eq!(parsed("-F -- -odd").unwrap().program, ["-odd"]);
+    }
+
+    #[test]
+    fn the_administrators_wishes_give_way_to_what_is_said() {
+        let wishes = MosrunConf {
+            best: BestNode::Default,
+            unsupported: Some(2),
+            need_memory: false,
+        };
+        let with = |line: &str| {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            match parse_with(beginning(&wishes), &args) {
+                Ok(Wanted::Run(options)) => options,
+                other => panic!("{other:?}"),
+            }
+        };
+        let silent = with("prog");
+        assert_eq!((silent.start, silent.unsupported), (Start::Best, Some(2)));
+        let loud = with("-h -u prog");
+        assert_eq!((loud.start, loud.unsupported), (Start::Home, Some(0)));
     }
 
     #[test]

@@ -51,7 +51,8 @@ fn options_of_help(text: &str) -> BTreeSet<String> {
         }
         let words = line.split([' ', ',']).filter(|word| !word.is_empty());
         let options = words.take_while(|word| word.starts_with('-') && *word != "-");
-        found.extend(options.map(str::to_string));
+        // "..." says that an option can be given several times.
+        found.extend(options.map(|word| word.trim_end_matches("...").to_string()));
     }
     found
 }

@@ -19,19 +19,58 @@ pub struct Range {
 }
 
 impl Range {
-    fn contains(&self, address: Ipv4Addr) -> bool {
+    /// `count` nodes from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// In words, when not all of them can be nodes.
+    pub fn new(first: Ipv4Addr, count: u32, proximate: bool) -> Result<Range, String> {
+        check_address(first)?;
+        let last = u32::from(first)
+            .checked_add(count.saturating_sub(1))
+            .ok_or("the range ends beyond the last address")?;
+        check_address(last.into())?;
+        Ok(Range {
+            first,
+            count,
+            proximate,
+        })
+    }
+
+    /// Whether this address is one of the range.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
         u32::from(address)
             .checked_sub(u32::from(self.first))
             .is_some_and(|offset| offset < self.count)
     }
+
+    /// Whether both have a node in common.
+    pub fn overlaps(&self, other: &Range) -> bool {
+        self.contains(other.first) || other.contains(self.first)
+    }
+
+    /// All its nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        let first = u32::from(self.first);
+        (first..first.saturating_add(self.count)).map(Ipv4Addr::from)
+    }
+}
+
+/// Another address of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub other: Ipv4Addr,
+    /// The address that the node is known by.
+    pub node: Ipv4Addr,
+    /// Where the map says so.
+    pub line: usize,
 }
 
 /// The cluster's nodes, and other addresses that they go by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeMap {
     pub ranges: Vec<Range>,
-    /// Another address of a node, and the one that it is known by.
-    pub aliases: Vec<(Ipv4Addr, Ipv4Addr)>,
+    pub aliases: Vec<Alias>,
 }
 
 impl NodeMap {
@@ -59,7 +98,7 @@ impl NodeMap {
     pub fn parse(text: &str, file: &Path, lookup: &dyn Lookup) -> Result<NodeMap, ConfigError> {
         let mut map = NodeMap::default();
         for (line, data) in data_lines(text) {
-            map.line(data, lookup)
+            map.line(line, data, lookup)
                 .map_err(|what| ConfigError::new(file, line, what))?;
             if map.ranges.len() + map.aliases.len() > MAX_LINES {
                 return Err(ConfigError::new(
@@ -75,15 +114,15 @@ impl NodeMap {
         Ok(map)
     }
 
-    fn line(&mut self, data: &str, lookup: &dyn Lookup) -> Result<(), String> {
+    fn line(&mut self, line: usize, data: &str, lookup: &dyn Lookup) -> Result<(), String> {
         if let Some((left, right)) = data.split_once('=') {
-            let alias = node_address(left.trim())?;
+            let other = node_address(left.trim())?;
             let node = lookup.address(right.trim())?;
             check_address(node)?;
-            if self.aliases.iter().any(|(other, _)| *other == alias) {
-                return Err(format!("{alias} is an alias already"));
+            if self.aliases.iter().any(|alias| alias.other == other) {
+                return Err(format!("{other} is an alias already"));
             }
-            self.aliases.push((alias, node));
+            self.aliases.push(Alias { other, node, line });
             return Ok(());
         }
         let fields: Vec<&str> = data.split_whitespace().collect();
@@ -104,17 +143,8 @@ impl NodeMap {
         let first = lookup.address(host)?;
         check_address(first)?;
         let count = number(count, "the number of nodes", 1, 1 << 24)?;
-        let last = u32::from(first)
-            .checked_add(count - 1)
-            .ok_or("the range ends beyond the last address")?;
-        check_address(last.into())?;
-        let range = Range {
-            first,
-            count,
-            proximate,
-        };
-        let overlaps = |other: &Range| other.contains(first) || range.contains(other.first);
-        if let Some(other) = self.ranges.iter().find(|other| overlaps(other)) {
+        let range = Range::new(first, count, proximate)?;
+        if let Some(other) = self.ranges.iter().find(|other| other.overlaps(&range)) {
             return Err(format!(
                 "overlaps with the range of {} nodes from {}",
                 other.count, other.first
@@ -129,19 +159,19 @@ impl NodeMap {
         if self.ranges.iter().any(|range| range.contains(address)) {
             return Some(address);
         }
-        let node = self.aliases.iter().find(|(alias, _)| *alias == address)?.1;
-        self.ranges
-            .iter()
-            .any(|range| range.contains(node))
-            .then_some(node)
+        self.alias_of(address)
+            .filter(|node| self.ranges.iter().any(|range| range.contains(*node)))
+    }
+
+    /// What this address is an alias of.
+    pub fn alias_of(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let alias = self.aliases.iter().find(|alias| alias.other == address)?;
+        Some(alias.node)
     }
 
     /// All nodes, in the map's order.
     pub fn nodes(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.ranges.iter().flat_map(|range| {
-            let first = u32::from(range.first);
-            (first..=first.saturating_add(range.count - 1)).map(Ipv4Addr::from)
-        })
+        self.ranges.iter().flat_map(Range::nodes)
     }
 
     /// The network to this node is fast.

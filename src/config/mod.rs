@@ -1,20 +1,35 @@
 //! The files of `/etc/mosix`: where they are, and what they say. Formats are MOSIX 4's; `ports` is ours.
 
+pub mod freeze;
 mod hosts;
+pub mod journal;
+mod limits;
 mod lines;
 mod map;
 mod node;
+pub mod partners;
 mod paths;
+pub mod private;
+mod save;
+mod secret;
 mod userview;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use freeze::FreezeConf;
 pub use hosts::{Hosts, Lookup};
+pub use limits::{BestNode, MaxGuests, MosrunConf, read_retainpri, read_speed};
 pub use map::{NodeMap, Range};
-pub use node::{Config, Ports, Secret, own_address, read_ports, read_secret, read_speed};
+pub use node::{Config, Member, Overrides, Ports, check_aliases, own_address, read_ports};
+pub use partners::Partner;
 pub use paths::Paths;
+pub use private::PrivateConf;
+pub use save::{remove, save};
+pub use secret::{Secret, read_secret};
 pub use userview::UserView;
+pub use watch::Fingerprint;
 
 /// What is wrong with a file, and where.
 #[derive(Debug)]

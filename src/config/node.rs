@@ -1,23 +1,14 @@
 //! What concerns this node itself, and all of it together.
 
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::lines::{data_lines, node_address, number, read_optional};
-use super::{ConfigError, Hosts, NodeMap, Paths, UserView};
+use super::{
+    ConfigError, FreezeConf, Hosts, MaxGuests, MosrunConf, NodeMap, Partner, Paths, PrivateConf,
+    Range, Secret, UserView, read_retainpri, read_secret, read_speed,
+};
 use crate::sys::unix;
-
-/// The cluster's password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// The ports that all nodes of a cluster use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +25,14 @@ impl Default for Ports {
     }
 }
 
+/// What takes the place of files (`mossetpe -m`, `-p`; `mos_in_job`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub map: Option<PathBuf>,
+    pub address: Option<Ipv4Addr>,
+    pub partners: Option<PathBuf>,
+}
+
 /// Everything that mosd must know to start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,9 +42,26 @@ pub struct Config {
     pub secret: Secret,
     pub map: NodeMap,
     pub view: UserView,
+    /// The other clusters, in the order of their names.
+    pub partners: Vec<Partner>,
     /// Relative speed of the processors; 10000 is usual.
     pub speed: u32,
+    pub max_guests: MaxGuests,
+    /// Seconds after the last process of a priority before those of lower priority may come.
+    pub retain_priority: u32,
+    pub freeze: FreezeConf,
+    pub private: PrivateConf,
+    /// Runs and moves are noted in the system's log.
+    pub log_mosrun: bool,
     pub hosts: Hosts,
+}
+
+/// Whose node it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member<'a> {
+    /// Of this cluster.
+    Own,
+    Partner(&'a Partner),
 }
 
 impl Config {
@@ -55,25 +71,115 @@ impl Config {
     ///
     /// Names the file that is missing or wrong, and what to do.
     pub fn read(paths: &Paths) -> Result<Config, ConfigError> {
+        Config::read_with(paths, &Overrides::default())
+    }
+
+    /// Reads all files, some of them elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::read`].
+    pub fn read_with(paths: &Paths, instead: &Overrides) -> Result<Config, ConfigError> {
+        let file = instead.map.clone().unwrap_or_else(|| paths.map());
+        let map = NodeMap::read(&file, &Hosts::of(paths))?;
+        Config::with_map(paths, instead, map, &file)
+    }
+
+    /// As [`Config::read_with`], with this node alone in place of a map.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::read`], and when it is not plain which address this node has.
+    pub fn alone(paths: &Paths, instead: &Overrides) -> Result<Config, ConfigError> {
+        let address = match instead.address {
+            Some(address) => address,
+            None => only_address(paths)?,
+        };
+        let range = Range::new(address, 1, true)
+            .map_err(|what| ConfigError::new(&paths.mosip(), 0, what))?;
+        let map = NodeMap {
+            ranges: vec![range],
+            aliases: Vec::new(),
+        };
+        Config::with_map(paths, instead, map, &paths.map())
+    }
+
+    fn with_map(
+        paths: &Paths,
+        instead: &Overrides,
+        map: NodeMap,
+        map_file: &Path,
+    ) -> Result<Config, ConfigError> {
         let hosts = Hosts::of(paths);
-        let map = NodeMap::read(&paths.map(), &hosts)?;
+        let partners_dir = instead.partners.clone().unwrap_or_else(|| paths.partners());
+        let partners = Partner::read_all(&partners_dir, &hosts)?;
+        check_aliases(&map, &partners, map_file)?;
+        // A wrong mosrun.conf is mosrun's to obey, but the administrator is told of it here.
+        MosrunConf::read(&paths.mosrun())?;
         Ok(Config {
-            address: own_address(paths, &map)?,
+            address: match instead.address {
+                Some(address) => map.canonical(address).ok_or_else(|| {
+                    ConfigError::new(map_file, 0, format!("{address} is not in it"))
+                })?,
+                None => own_address(paths, &map)?,
+            },
             ports: read_ports(&paths.ports())?,
             secret: read_secret(&paths.secret())?,
             view: UserView::read(&paths.userview(), &hosts)?,
             speed: read_speed(&paths.speed())?,
+            max_guests: MaxGuests::read(&paths.maxguests())?,
+            retain_priority: read_retainpri(&paths.retainpri())?,
+            freeze: FreezeConf::read(&paths.freeze())?,
+            private: PrivateConf::read(&paths.private())?,
+            log_mosrun: paths.log_mosrun().exists(),
+            partners,
             map,
             hosts,
             paths: paths.clone(),
         })
     }
 
+    /// Whose node this is, if it is one: of this cluster first, otherwise of the first partner that has it.
+    pub fn member(&self, node: Ipv4Addr) -> Option<Member<'_>> {
+        if self.map.canonical(node) == Some(node) {
+            return Some(Member::Own);
+        }
+        let partner = self.partners.iter().find(|partner| partner.contains(node));
+        partner.map(Member::Partner)
+    }
+
+    /// The address by which a node of this cluster or a partner is known: itself, or what it is an alias of.
+    pub fn canonical(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let known = |node: &Ipv4Addr| self.member(*node).is_some();
+        Some(address)
+            .filter(known)
+            .or_else(|| self.map.alias_of(address).filter(known))
+    }
+
+    /// All nodes of this cluster and its partners; one that a partner shares with us comes once.
+    pub fn world(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        let others = self.partners.iter().flat_map(Partner::nodes);
+        let others = others.filter(|node| self.map.canonical(*node) != Some(*node));
+        self.map.nodes().chain(others)
+    }
+
+    /// The network to this node is fast.
+    pub fn proximate(&self, node: Ipv4Addr) -> bool {
+        match self.member(node) {
+            Some(Member::Own) => self.map.proximate(node),
+            Some(Member::Partner(partner)) => partner
+                .ranges
+                .iter()
+                .any(|range| range.proximate && range.contains(node)),
+            None => false,
+        }
+    }
+
     /// The node that a user means: a number, an address or a host name.
     ///
     /// # Errors
     ///
-    /// In words, when it is none of the cluster.
+    /// In words, when it is none of the cluster or its partners.
     pub fn resolve(&self, name: &str) -> Result<Ipv4Addr, String> {
         use super::Lookup;
         let address = match name.parse::<u32>() {
@@ -85,9 +191,30 @@ impl Config {
             })?,
             Err(_) => self.hosts.address(name)?,
         };
-        self.map
-            .canonical(address)
+        self.canonical(address)
             .ok_or_else(|| format!("{name}: not in map"))
+    }
+}
+
+/// An alias must be of a node of this cluster or of a partner.
+///
+/// # Errors
+///
+/// Names the first that is not.
+pub fn check_aliases(map: &NodeMap, partners: &[Partner], file: &Path) -> Result<(), ConfigError> {
+    let known = |node: Ipv4Addr| {
+        map.canonical(node) == Some(node) || partners.iter().any(|partner| partner.contains(node))
+    };
+    match map.aliases.iter().find(|alias| !known(alias.node)) {
+        Some(alias) => Err(ConfigError::new(
+            file,
+            alias.line,
+            format!(
+                "{} is an alias of {}, which is neither in this map nor of a partner",
+                alias.other, alias.node
+            ),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -143,36 +270,22 @@ pub fn own_address(paths: &Paths, map: &NodeMap) -> Result<Ipv4Addr, ConfigError
     }
 }
 
-/// Reads the cluster's password: the first line of its file.
-///
-/// # Errors
-///
-/// When it is missing, empty, or can be read by others than its owner.
-pub fn read_secret(file: &Path) -> Result<Secret, ConfigError> {
-    let Some(text) = read_optional(file)? else {
-        return Err(ConfigError::new(
-            file,
-            0,
-            "is missing: write one line with the cluster's password to it, the same on all nodes, and chmod 600 it",
-        ));
-    };
-    let mode = std::fs::metadata(file)
-        .map(|meta| meta.permissions().mode())
-        .unwrap_or(0o777);
-    if mode & 0o077 != 0 {
-        let what = format!(
-            "can be used by others (mode {:o}): chmod 600 {}",
-            mode & 0o7777,
-            file.display()
-        );
-        return Err(ConfigError::new(file, 0, what));
+/// This node's address where no map can tell: what `mosip` says, or the one address of this machine beside its loopback ones.
+fn only_address(paths: &Paths) -> Result<Ipv4Addr, ConfigError> {
+    let file = paths.mosip();
+    if let Some(text) = read_optional(&file)?
+        && let Some((line, data)) = data_lines(&text).next()
+    {
+        return node_address(data).map_err(|what| ConfigError::new(&file, line, what));
     }
-    match text.lines().next().map(str::trim_end) {
-        Some(line) if !line.is_empty() => Ok(Secret(line.as_bytes().to_vec())),
+    let mut addresses = unix::local_addresses().unwrap_or_default();
+    addresses.retain(|address| !address.is_loopback());
+    match addresses[..] {
+        [address] => Ok(address),
         _ => Err(ConfigError::new(
-            file,
+            &file,
             0,
-            "is empty: write one line with the cluster's password to it",
+            "is missing: this machine has several addresses, or none; write the one to use to it",
         )),
     }
 }
@@ -206,22 +319,10 @@ pub fn read_ports(file: &Path) -> Result<Ports, ConfigError> {
     Ok(ports)
 }
 
-/// Reads the relative speed of this node's processors; 10000 without a file.
-///
-/// # Errors
-///
-/// When it is no number from 1 to 10,000,000.
-pub fn read_speed(file: &Path) -> Result<u32, ConfigError> {
-    let text = read_optional(file)?.unwrap_or_default();
-    match data_lines(&text).next() {
-        None => Ok(10_000),
-        Some((line, data)) => number(data, "the speed", 1, 10_000_000)
-            .map_err(|what| ConfigError::new(file, line, what)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// A root directory that is removed at the end.
@@ -282,6 +383,44 @@ mod tests {
             config.resolve("127.7.8.1").unwrap_err(),
             "127.7.8.1: not in map"
         );
+    }
+
+    #[test]
+    fn partners_belong_to_the_world() {
+        let root = Root::new(&[
+            ("mosix.map", "127.7.7.1 2\n127.9.9.9=127.8.8.2"),
+            ("secret", "xyz\n"),
+            ("mosip", "127.7.7.1"),
+            ("maxguests", "3"),
+            ("retainpri", "20"),
+        ]);
+        let error = root.read().unwrap_err();
+        assert!(
+            error.contains("mosix.map:2: 127.9.9.9 is an alias"),
+            "{error}"
+        );
+        let partners = Paths::under(&root.0).partners();
+        std::fs::create_dir(&partners).unwrap();
+        let text = "The lab\n50 1 0\n127.8.8.1 2 1 1 1\n127.7.7.2 1 1 1 0\n";
+        std::fs::write(partners.join("lab"), text).unwrap();
+        std::fs::write(partners.join(".lab.swp"), "an editor's").unwrap();
+        let config = root.read().unwrap();
+        let node = |text: &str| -> Ipv4Addr { text.parse().unwrap() };
+        assert_eq!(config.member(node("127.7.7.2")), Some(Member::Own));
+        assert!(matches!(
+            config.member(node("127.8.8.2")),
+            Some(Member::Partner(partner)) if partner.name == "lab"
+        ));
+        assert_eq!(config.member(node("127.8.8.3")), None);
+        assert_eq!(config.canonical(node("127.9.9.9")), Some(node("127.8.8.2")));
+        assert_eq!(config.world().count(), 4);
+        assert!(config.proximate(node("127.8.8.1")) && !config.proximate(node("127.7.7.2")));
+        assert_eq!(
+            (config.max_guests.now, config.retain_priority),
+            (Some(3), 20)
+        );
+        std::fs::write(partners.join("lab"), "The lab\n50 1\n").unwrap();
+        assert!(root.read().unwrap_err().contains("partners/lab:2: must be"));
     }
 
     #[test]

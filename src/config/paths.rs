@@ -67,6 +67,56 @@ impl Paths {
         self.etc().join("ports")
     }
 
+    /// When processes are frozen, and where to.
+    pub fn freeze(&self) -> PathBuf {
+        self.etc().join("freeze.conf")
+    }
+
+    /// The directory of the other clusters' files.
+    pub fn partners(&self) -> PathBuf {
+        self.etc().join("partners")
+    }
+
+    /// Where private temporary files are kept.
+    pub fn private(&self) -> PathBuf {
+        self.etc().join("private.conf")
+    }
+
+    /// How long guests of lower priority wait.
+    pub fn retainpri(&self) -> PathBuf {
+        self.etc().join("retainpri")
+    }
+
+    /// How many guests from other clusters may be here.
+    pub fn maxguests(&self) -> PathBuf {
+        self.etc().join("maxguests")
+    }
+
+    /// What the administrator wants of mosrun.
+    pub fn mosrun(&self) -> PathBuf {
+        self.etc().join("mosrun.conf")
+    }
+
+    /// Where it exists, runs and moves are noted in the system's log.
+    pub fn log_mosrun(&self) -> PathBuf {
+        self.etc().join(".log_mosrun")
+    }
+
+    /// The system log's socket.
+    pub fn system_log(&self) -> PathBuf {
+        self.root.join("dev/log")
+    }
+
+    /// What mosd was told by the tools, until the machine is started again.
+    pub fn state(&self) -> PathBuf {
+        self.var().join("state")
+    }
+
+    /// The map and the partners of the job that `mos_in_job` was called for.
+    pub fn job(&self) -> PathBuf {
+        self.var().join("multi")
+    }
+
     /// Names of hosts.
     pub fn hosts(&self) -> PathBuf {
         self.root.join("etc/hosts")

@@ -126,7 +126,12 @@ impl Host {
             Target::Node(node) if node != self.meta.home.node => node,
             _ => self.meta.home.node,
         };
-        let mut conn = self.client.connect_node(node)?;
+        let home = self.meta.home.node;
+        let mut conn = if node == home {
+            self.client.connect_node(node)?
+        } else {
+            self.client.connect_to_send(node, home)?
+        };
         limit_silence(&conn)?;
         source::offer(&mut conn, &self.opening(node)?)?;
         if node == self.meta.home.node {

@@ -9,7 +9,9 @@ use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::questions::{Listing, Owned, Purpose};
+use super::report::Asker;
 use super::server::Server;
+use crate::config::Member;
 use crate::event::local::{LocalConn, Turn};
 use crate::sys::socket::{self, Peer};
 use crate::sys::{process, procfs, unix};
@@ -24,18 +26,18 @@ const STARTING: Duration = Duration::from_secs(3);
 
 /// Who a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     Tool,
     Warden { tree: u64 },
-    Host,
+    Host { home: Ipv4Addr },
     Mover,
 }
 
 /// A connection at the control socket.
 pub struct LocalClient {
     conn: LocalConn,
-    peer: Peer,
-    role: Role,
+    pub peer: Peer,
+    pub role: Role,
 }
 
 impl Server {
@@ -143,6 +145,10 @@ impl Server {
         };
         let _ = self.poll.registry().deregister(&mut client.conn.stream);
         self.channels.owner_gone(token);
+        self.forget_waits(token);
+        if let Role::Host { home } = client.role {
+            self.guest_gone(home);
+        }
         self.outgoing
             .retain(|_, connection| connection.client != token);
         let stayed =
@@ -159,7 +165,11 @@ impl Server {
         let uid = client.peer.uid;
         match message {
             ToMosd::Warden { tree, .. } => self.register_warden(token, tree, uid),
-            ToMosd::Host { .. } => self.welcome(token, Role::Host),
+            ToMosd::Host { home } => {
+                self.policy.arriving.remove(&client.peer.pid);
+                self.policy.hurry();
+                self.welcome(token, Role::Host { home });
+            }
             ToMosd::Mover => self.welcome(token, Role::Mover),
             ToMosd::Expect { token: name } => {
                 match self.channels.expect(token, name.clone(), Instant::now()) {
@@ -190,6 +200,13 @@ impl Server {
                 self.send(token, &answer, None);
             }
             ToMosd::Connect { id, node } => self.connect(token, id, node, uid),
+            ToMosd::ConnectToSend { id, node, home } => {
+                self.connect_to_send(token, id, (node, home), uid);
+            }
+            ToMosd::Admin(order) => self.admin(token, uid, order),
+            ToMosd::Report => self.asks_report(Asker::Tool(token)),
+            ToMosd::World => self.world(token),
+            ToMosd::Relation { node } => self.relation(token, node),
         }
     }
 
@@ -228,8 +245,12 @@ impl Server {
             Some((old, _)) => {
                 self.drop_client(old);
                 self.welcome(token, role);
+                self.warden_came();
             }
-            None => self.welcome(token, role),
+            None => {
+                self.welcome(token, role);
+                self.warden_came();
+            }
         }
     }
 
@@ -254,9 +275,20 @@ impl Server {
     }
 
     fn list(&mut self, asker: usize, purpose: Purpose, local: bool, guests: bool) {
+        self.collect(asker, purpose, (local, guests), Instant::now());
+    }
+
+    /// Asks wardens (`local`) and hosts (`guests`) for their processes.
+    pub(super) fn collect(
+        &mut self,
+        asker: usize,
+        purpose: Purpose,
+        (local, guests): (bool, bool),
+        now: Instant,
+    ) {
         let wanted = |role: Role| match role {
             Role::Warden { .. } => local,
-            Role::Host => guests,
+            Role::Host { .. } => guests,
             Role::Tool | Role::Mover => false,
         };
         let owners: Vec<usize> = self
@@ -265,7 +297,7 @@ impl Server {
             .filter(|(_, client)| wanted(client.role))
             .map(|(token, _)| *token)
             .collect();
-        let id = self.questions.list(asker, purpose, &owners, Instant::now());
+        let id = self.questions.list(asker, purpose, &owners, now);
         for owner in owners {
             self.send(owner, &FromMosd::ListYours { id }, None);
         }
@@ -286,6 +318,7 @@ impl Server {
                     procs.sort_by_key(|info| info.pid);
                     self.send(listing.asker, &FromMosd::Procs(procs), None);
                 }
+                Purpose::Look => self.looked(&listing),
                 Purpose::Move { pid, to, wait } => self.order_move(&listing, pid, to, wait),
             }
         }
@@ -346,9 +379,11 @@ impl Server {
             Target::Node(node) => {
                 let address = self
                     .config
-                    .map
                     .canonical(node)
                     .ok_or_else(|| format!("{node}: not in map"))?;
+                if let Some(why) = self.forbidden(address) {
+                    return Err(format!("{address}: {why}"));
+                }
                 if !self.is_alive(address) {
                     return Err(format!("{address}: no response"));
                 }
@@ -360,10 +395,14 @@ impl Server {
     fn shake(&mut self, asker: usize, uid: u32) {
         let nodes: Vec<Ipv4Addr> = self
             .config
-            .map
-            .nodes()
+            .world()
             .filter(|node| *node != self.config.address && self.is_alive(*node))
+            .filter(|node| self.forbidden(*node).is_none())
             .collect();
+        if !self.policy.modes.may_leave().0 {
+            self.send(asker, &FromMosd::Result(Outcome::Done), None);
+            return;
+        }
         let trusted = self.trusts(uid);
         let wardens: Vec<usize> = self
             .clients
@@ -385,11 +424,24 @@ impl Server {
         self.send(asker, &FromMosd::Result(Outcome::Done), None);
     }
 
+    fn relation(&mut self, asker: usize, node: Ipv4Addr) {
+        let answer = match self.config.canonical(node) {
+            None => FromMosd::Error(format!("{node}: not in map")),
+            Some(node) => FromMosd::Relation {
+                partner: match self.config.member(node) {
+                    Some(Member::Partner(partner)) => Some(partner.name.clone()),
+                    _ => None,
+                },
+                forbidden: self.forbidden(node),
+            },
+        };
+        self.send(asker, &answer, None);
+    }
+
     fn status(&mut self, asker: usize) {
         let nodes: Vec<NodeInfo> = self
             .config
-            .map
-            .nodes()
+            .world()
             .take(65_536)
             .map(|node| self.node_info(node))
             .collect();

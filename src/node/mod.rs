@@ -2,23 +2,31 @@
 //! it is for; it knows which nodes are alive; and it answers the tools of this node. All in one loop, and nothing that it
 //! could not learn again: wardens and hosts register anew with a mosd that was restarted.
 
+mod admission;
 mod channels;
 mod clients;
 mod daemon;
 mod incoming;
 mod measure;
+mod modes;
 mod neighbours;
+mod orders;
 mod outgoing;
 mod peers;
 mod questions;
+mod report;
 mod server;
+mod settle;
 
 use std::io::Write;
 
-use crate::config::{Config, Paths};
+use crate::config::{Fingerprint, Paths};
 use crate::sys::unix;
 use daemon::Side;
+use modes::Modes;
+pub use report::read_report;
 use server::Server;
+use settle::Policy;
 
 /// How mosd is to run.
 #[derive(Clone, Debug)]
@@ -26,6 +34,8 @@ pub struct Options {
     pub paths: Paths,
     /// Stay in the foreground and log to standard error.
     pub foreground: bool,
+    /// Where there is no map yet, be a cluster of one node until there is.
+    pub await_map: bool,
 }
 
 /// Runs mosd until it is told to end (SIGTERM), or, in the background, starts it.
@@ -34,13 +44,17 @@ pub struct Options {
 ///
 /// In words: what is wrong and what to do.
 pub fn run(options: &Options) -> Result<(), String> {
-    let config = Config::read(&options.paths).map_err(|error| error.to_string())?;
+    let modes = Modes::load(&options.paths.state());
+    let instead = modes.overrides();
+    let fingerprint = Fingerprint::of(&options.paths, &instead);
+    let config = orders::read_config(&options.paths, &instead, options.await_map)?;
+    let policy = Policy::new(modes, fingerprint, options.await_map);
     // Whoever started us may be careless: nobody else writes to our files.
     unix::umask(0o022);
     if options.foreground {
         log_to_stderr();
         let lock = daemon::lock(&options.paths)?;
-        let mut server = Server::new(config)?;
+        let mut server = Server::new(config, policy)?;
         server.serve(lock)
     } else {
         // The lock belongs to whoever has the file open: the daemon inherits it.
@@ -53,7 +67,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 let started = lock
                     .note_pid()
                     .map_err(|error| error.to_string())
-                    .and_then(|()| Server::new(config));
+                    .and_then(|()| Server::new(config, policy));
                 match started {
                     Ok(mut server) => {
                         report.up().map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::UdpSocket;
@@ -22,6 +23,29 @@ pub struct Neighbours {
     secret: Vec<u8>,
     port: u16,
     started: Instant,
+    me: Ipv4Addr,
+    nodes: Arc<[Ipv4Addr]>,
+    /// This node is turned off: it neither tells nor answers.
+    pub quiet: bool,
+}
+
+/// All nodes that there may be, as gossip wants them.
+fn nodes_of(config: &Config) -> Arc<[Ipv4Addr]> {
+    let mut nodes: Vec<Ipv4Addr> = config.world().take(MAX_NODES + 1).collect();
+    if nodes.len() > MAX_NODES {
+        log::warn!("the maps have more than {MAX_NODES} nodes: the last ones are left out");
+        nodes.truncate(MAX_NODES);
+    }
+    nodes.push(config.address);
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes.into()
+}
+
+/// Higher in every later mosd, but for a clock that went back, which gossip overcomes.
+fn new_life() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| since.as_nanos() as u64)
 }
 
 impl Neighbours {
@@ -30,24 +54,39 @@ impl Neighbours {
     /// When the port cannot be had.
     pub fn new(config: &Config, now: Instant) -> io::Result<Neighbours> {
         let socket = UdpSocket::bind(SocketAddr::from((config.address, config.ports.udp)))?;
-        let mut nodes: Vec<Ipv4Addr> = config.map.nodes().take(MAX_NODES + 1).collect();
-        if nodes.len() > MAX_NODES {
-            log::warn!("the map has more than {MAX_NODES} nodes: the last ones are left out");
-            nodes.truncate(MAX_NODES);
-        }
-        nodes.push(config.address);
-        nodes.sort_unstable();
-        nodes.dedup();
-        // Higher in every later mosd, but for a clock that went back, which gossip overcomes.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let life = since.map_or(1, |since| since.as_nanos() as u64);
+        let nodes = nodes_of(config);
         Ok(Neighbours {
-            gossip: Gossip::new(config.address, nodes.into(), life, 0),
+            gossip: Gossip::new(config.address, Arc::clone(&nodes), new_life(), 0),
             socket,
             secret: config.secret.0.clone(),
             port: config.ports.udp,
             started: now,
+            me: config.address,
+            nodes,
+            quiet: false,
         })
+    }
+
+    /// Goes on with another configuration; true when the socket is another one, which nobody waits on yet.
+    ///
+    /// # Errors
+    ///
+    /// When the port cannot be had; then nothing has changed.
+    pub fn follow(&mut self, config: &Config, now: Instant) -> io::Result<bool> {
+        let moved = config.address != self.me || config.ports.udp != self.port;
+        if moved {
+            self.socket = UdpSocket::bind(SocketAddr::from((config.address, config.ports.udp)))?;
+            self.port = config.ports.udp;
+        }
+        let nodes = nodes_of(config);
+        if moved || nodes != self.nodes {
+            self.me = config.address;
+            self.nodes = nodes;
+            let life = new_life();
+            self.gossip = Gossip::new(self.me, Arc::clone(&self.nodes), life, self.time(now));
+        }
+        self.secret.clone_from(&config.secret.0);
+        Ok(moved)
     }
 
     pub fn socket(&mut self) -> &mut UdpSocket {
@@ -68,7 +107,9 @@ impl Neighbours {
         self.gossip.set_info(load);
         let messages = self.gossip.tick(self.time(now), &mut random_u64);
         for message in messages {
-            self.send(&message);
+            if !self.quiet {
+                self.send(&message);
+            }
         }
     }
 
@@ -88,6 +129,9 @@ impl Neighbours {
     }
 
     fn heard(&mut self, bytes: &[u8], now: Instant) -> Option<Note> {
+        if self.quiet {
+            return None;
+        }
         let message = Message::open(bytes, &self.secret)?;
         let (answer, note) = self.gossip.receive(&message, self.time(now));
         if let Some(answer) = answer {

@@ -8,9 +8,12 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
+use super::admission::Origin;
 use super::incoming::{Incoming, Progress};
 use super::outgoing::{self, Outgoing};
+use super::report::Asker;
 use super::server::Server;
+use crate::config::journal;
 use crate::sys::{socket, spawn, unix};
 use crate::wire::control::FromMosd;
 use crate::wire::node::{Offer, Opening, Verdict};
@@ -69,7 +72,7 @@ impl Server {
         let Some(mut connection) = self.incoming.remove(&token) else {
             return;
         };
-        let known = self.config.map.canonical(connection.from).is_some();
+        let known = self.known(connection.from).is_some() || self.awaits_map();
         match connection.advance(&self.config.secret.0, known) {
             Ok(Progress::Waiting) => {
                 self.incoming.insert(token, connection);
@@ -112,15 +115,39 @@ impl Server {
     }
 
     fn opened(&mut self, mut stream: TcpStream, from: Ipv4Addr, opening: Opening, uid: u32) {
+        let about_us = matches!(opening, Opening::Ask | Opening::Configure { .. });
+        if self.known(from).is_none() && !about_us {
+            log::info!("connection from {from} closed: not in map");
+            return;
+        }
         let handed = match &opening {
+            Opening::Configure { map, view } => {
+                let taken = self.configured_by(from, uid, (map, view.as_deref()));
+                let verdict = taken.map_or_else(Verdict::Refuse, |()| Verdict::Accept);
+                stream.write_all(&frame::to_frame(&verdict))
+            }
             Opening::Migrate(offer) => match self.admit(offer, from, uid) {
-                Ok(()) => blocking(stream).and_then(|fd| start_host(fd, &opening, uid)),
+                Ok(()) => blocking(stream)
+                    .and_then(|fd| start_host(fd, &opening, uid))
+                    .map(|pid| {
+                        self.policy.arriving.insert(pid, offer.home);
+                        self.policy.hurry();
+                        let (pid, home) = (offer.home_pid, offer.home);
+                        self.journal(&format!("process {pid} of {home} arrives from {from}"));
+                    }),
                 Err(why) => {
                     log::info!("guest from {} refused: {why}", offer.home);
                     stream.write_all(&frame::to_frame(&Verdict::Refuse(why)))
                 }
             },
+            Opening::Ask => {
+                self.asks_report(Asker::Node(stream, from));
+                Ok(())
+            }
             Opening::Ctl { tree, .. } | Opening::Return { tree, .. } => {
+                if let Opening::Return { pid, .. } = opening {
+                    self.journal(&format!("process {pid} comes home from {from}"));
+                }
                 match self.warden_for(*tree, uid) {
                     Some(warden) => blocking(stream).map(|fd| {
                         self.send(
@@ -153,15 +180,44 @@ impl Server {
                 offer.uid
             ));
         }
-        if self.config.map.canonical(offer.home).is_none() {
+        if self.origin(offer.home) == Origin::Unknown {
             return Err(format!("its home {} is not in map", offer.home));
         }
-        Ok(())
+        match self.refusal(offer.home) {
+            Some(why) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Server::connect`], to send a process of `home` there.
+    pub(super) fn connect_to_send(
+        &mut self,
+        client: usize,
+        id: u64,
+        (node, home): (Ipv4Addr, Ipv4Addr),
+        uid: u32,
+    ) {
+        let node = self.config.canonical(node).unwrap_or(node);
+        match self.forbidden(node).filter(|_| home == self.config.address) {
+            Some(why) => self.connected(client, id, Err(format!("{node}: {why}"))),
+            None => {
+                self.journal(&format!(
+                    "a process of {home} (user {uid}) leaves for {node}"
+                ));
+                self.connect(client, id, node, uid);
+            }
+        }
+    }
+
+    fn journal(&self, text: &str) {
+        if self.config.log_mosrun {
+            journal::note(&self.config.paths, text);
+        }
     }
 
     /// Opens a connection to a node for a client.
     pub(super) fn connect(&mut self, client: usize, id: u64, node: Ipv4Addr, uid: u32) {
-        let Some(node) = self.config.map.canonical(node) else {
+        let Some(node) = self.known(node) else {
             self.connected(client, id, Err(format!("{node}: not in map")));
             return;
         };
@@ -247,12 +303,13 @@ fn blocking(stream: TcpStream) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
-/// Starts a host: the connection is its descriptor 3, a file with the encoded opening and the user for whom it was opened its
-/// descriptor 4.
-fn start_host(connection: OwnedFd, opening: &Opening, uid: u32) -> io::Result<()> {
+/// Starts a host and gives its pid: the connection is its descriptor 3, a file with the encoded opening and the user for whom it
+/// was opened its descriptor 4.
+fn start_host(connection: OwnedFd, opening: &Opening, uid: u32) -> io::Result<i32> {
     let mut file = unix::memfd(c"mos-opening")?;
     file.write_all(&codec::encode(&(opening, uid)))?;
     file.rewind()?;
     // mosd reaps all its children when SIGCHLD says so.
-    spawn::same_binary("mos-host", &[], vec![connection, file.into()]).map(drop)
+    let host = spawn::same_binary("mos-host", &[], vec![connection, file.into()])?;
+    Ok(host.id() as i32)
 }

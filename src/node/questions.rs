@@ -12,6 +12,8 @@ const LIST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     List,
+    /// mosd itself looks where processes are.
+    Look,
     /// To find whose process it is.
     Move {
         pid: i32,
@@ -34,6 +36,13 @@ pub struct Listing {
     missing: HashSet<usize>,
     pub procs: Vec<Owned>,
     until: Instant,
+}
+
+impl Listing {
+    /// All have answered.
+    pub fn complete(&self) -> bool {
+        self.missing.is_empty()
+    }
 }
 
 /// An order that `owner` carries out and `asker` waits for.
@@ -91,7 +100,7 @@ impl Questions {
     pub fn finished(&mut self, now: Instant) -> Vec<Listing> {
         let done = |listing: &Listing| {
             let found = match listing.purpose {
-                Purpose::List => false,
+                Purpose::List | Purpose::Look => false,
                 Purpose::Move { pid, .. } => {
                     listing.procs.iter().any(|owned| owned.info.pid == pid)
                 }

@@ -17,6 +17,7 @@ use super::measure::Meter;
 use super::neighbours::Neighbours;
 use super::outgoing::Outgoing;
 use super::questions::Questions;
+use super::settle::Policy;
 use crate::config::Config;
 use crate::event::local::Turn;
 use crate::sys::unix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SignalFd};
@@ -40,6 +41,7 @@ pub struct Server {
     pub(super) outgoing: HashMap<usize, Outgoing>,
     pub(super) channels: Channels<TcpStream>,
     pub(super) questions: Questions,
+    pub(super) policy: Policy,
     /// Clients whose last turn of reading left something unread.
     pub(super) unread: Vec<usize>,
     pub(super) neighbours: Neighbours,
@@ -57,13 +59,10 @@ impl Server {
     /// # Errors
     ///
     /// In words, naming what cannot be had.
-    pub fn new(config: Config) -> Result<Server, String> {
-        let address = SocketAddr::from((config.address, config.ports.tcp));
-        let listener = TcpListener::bind(address)
-            .map_err(|error| cannot_listen("TCP", address, &config, &error))?;
-        let address = SocketAddr::from((config.address, config.ports.udp));
+    pub fn new(config: Config, policy: Policy) -> Result<Server, String> {
+        let listener = listen_tcp(&config)?;
         let neighbours = Neighbours::new(&config, Instant::now())
-            .map_err(|error| cannot_listen("UDP", address, &config, &error))?;
+            .map_err(|error| cannot_listen_udp(&config, &error))?;
         let control = daemon::control_socket(&config.paths)?;
         let prepared = || -> io::Result<(Poll, SignalFd)> {
             unix::raise_file_limit()?;
@@ -83,6 +82,7 @@ impl Server {
             outgoing: HashMap::new(),
             channels: Channels::new(),
             questions: Questions::default(),
+            policy,
             unread: Vec::new(),
             next_accept: Instant::now(),
             last_token: FIRST_FREE,
@@ -103,6 +103,39 @@ impl Server {
         registry.register(self.neighbours.socket(), Token(GOSSIP), Interest::READABLE)?;
         let fd = std::os::fd::AsRawFd::as_raw_fd(&self.signals);
         registry.register(&mut SourceFd(&fd), Token(SIGNALS), Interest::READABLE)
+    }
+
+    /// Listens as `config` says, where that is not what it does already; `config` is to be this node's next.
+    ///
+    /// # Errors
+    ///
+    /// In words; then it listens as before.
+    pub(super) fn listen_as(&mut self, config: &Config) -> Result<(), String> {
+        let same_address = config.address == self.config.address;
+        let tcp = if same_address && config.ports.tcp == self.config.ports.tcp {
+            None
+        } else {
+            Some(listen_tcp(config)?)
+        };
+        let another_socket = self
+            .neighbours
+            .follow(config, Instant::now())
+            .map_err(|error| cannot_listen_udp(config, &error))?;
+        let registry = self.poll.registry();
+        let registered = || -> io::Result<()> {
+            if let Some(mut tcp) = tcp {
+                registry.register(&mut tcp, Token(LISTENER), Interest::READABLE)?;
+                self.listener = tcp;
+            }
+            if another_socket {
+                let socket = self.neighbours.socket();
+                registry.register(socket, Token(GOSSIP), Interest::READABLE)?;
+            }
+            Ok(())
+        };
+        registered().map_err(|error| format!("cannot listen: {error}"))?;
+        self.meter.set_speed(config.speed);
+        Ok(())
     }
 
     /// Serves until a signal ends it.
@@ -132,6 +165,8 @@ impl Server {
                     SIGNALS => {
                         if self.signalled() {
                             let _ = std::fs::remove_file(self.config.paths.socket());
+                            // Ended by order: the next start begins with the usual modes.
+                            let _ = std::fs::remove_file(self.config.paths.state());
                             return Ok(());
                         }
                     }
@@ -164,8 +199,12 @@ impl Server {
         while let Some(signal) = self.signals.take() {
             match signal {
                 // Hosts that have ended.
-                SIGCHLD => while matches!(unix::reap(-1, false), Ok(Some(_))) {},
-                SIGHUP => {}
+                SIGCHLD => {
+                    while let Ok(Some((pid, _))) = unix::reap(-1, false) {
+                        self.policy.arriving.remove(&pid);
+                    }
+                }
+                SIGHUP => self.policy.config_at = Instant::now(),
                 _ => end = true,
             }
         }
@@ -184,6 +223,7 @@ impl Server {
             self.questions.next_deadline(),
             Some(self.next_accept),
             Some(self.neighbours.next()),
+            Some(self.policy.next_deadline()),
         ];
         let next = connections
             .chain(others.into_iter().flatten())
@@ -195,7 +235,7 @@ impl Server {
 
     fn tick(&mut self, now: Instant) {
         if now >= self.neighbours.next() {
-            let load = self.meter.load();
+            let load = self.load();
             self.neighbours.tick(load, now);
             // What a turn of reading has left.
             self.hear();
@@ -209,6 +249,7 @@ impl Server {
         self.channels.expire(now);
         self.expire_connections(now);
         self.finish_listings(now);
+        self.settle(now);
     }
 
     fn hear(&mut self) {
@@ -251,6 +292,16 @@ impl Server {
             self.unread.push(token);
         }
     }
+}
+
+fn listen_tcp(config: &Config) -> Result<TcpListener, String> {
+    let address = SocketAddr::from((config.address, config.ports.tcp));
+    TcpListener::bind(address).map_err(|error| cannot_listen("TCP", address, config, &error))
+}
+
+fn cannot_listen_udp(config: &Config, error: &io::Error) -> String {
+    let address = SocketAddr::from((config.address, config.ports.udp));
+    cannot_listen("UDP", address, config, error)
 }
 
 fn cannot_listen(what: &str, address: SocketAddr, config: &Config, error: &io::Error) -> String {

@@ -255,6 +255,13 @@ fn parse_timers(text: &str) -> Vec<Timer> {
     timers
 }
 
+/// Pages that a process has in memory.
+pub fn resident_pages(pid: i32) -> io::Result<u64> {
+    let text = text(pid, "statm")?;
+    let pages = text.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+    pages.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Open descriptors of a process and what each is: a path, `socket:[…]`, `anon_inode:[…]`, ….
 pub fn fds(pid: i32) -> io::Result<Vec<(i32, String)>> {
     let dir = format!("/proc/{pid}/fd");

@@ -366,6 +366,12 @@ pub fn exec_with(
         .exec()
 }
 
+/// A tool that writes into a pipe which nobody reads any more ends, as programs usually do; Rust's own way is an error.
+pub fn end_by_closed_pipes() {
+    // SAFETY: sets a disposition; no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Width in columns of the terminal at descriptor `fd`; `None` when it is none.
 pub fn terminal_width(fd: RawFd) -> Option<usize> {
     // SAFETY: `size` is a `winsize` as TIOCGWINSZ writes it, and outlives the call.

@@ -103,8 +103,21 @@ impl Client {
     ///
     /// mosd's words why that node cannot be reached, or `TimedOut`.
     pub fn connect_node(&self, node: Ipv4Addr) -> io::Result<TcpStream> {
+        self.connected(&ToMosd::Connect { id: 0, node })
+    }
+
+    /// As [`Client::connect_node`], to send a process of `home` there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect_node`], and when such processes must not go there.
+    pub fn connect_to_send(&self, node: Ipv4Addr, home: Ipv4Addr) -> io::Result<TcpStream> {
+        self.connected(&ToMosd::ConnectToSend { id: 0, node, home })
+    }
+
+    fn connected(&self, question: &ToMosd) -> io::Result<TcpStream> {
         let mut client = Client::connect(&self.paths)?;
-        client.send(&ToMosd::Connect { id: 0, node })?;
+        client.send(question)?;
         client.wait_readable(CONNECT_TIMEOUT)?;
         match client.recv()? {
             (FromMosd::Connected { error: None, .. }, Some(fd)) => Ok(TcpStream::from(fd)),

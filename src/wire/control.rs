@@ -1,10 +1,12 @@
 //! Messages on mosd's control socket. A connection says first who it is (`ToMosd::Warden`, `Host`, `Mover`) or is a tool's.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::load::Load;
+use super::report::Report;
 
 /// Where a process is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,50 @@ pub enum Outcome {
     Gone,
 }
 
+/// A mode of a node (`mosctl`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Nothing leaves without an order.
+    Stay,
+    /// Processes of this node do not leave without an order.
+    LocalStay,
+    /// No guest comes in.
+    Block,
+    /// Disconnected from other clusters.
+    Isolate,
+}
+
+/// Orders of an administrator, answered by `FromMosd::Result`: when it is so, or at once where it says not to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Admin {
+    Set {
+        mode: Mode,
+        on: bool,
+    },
+    /// Send all guests away.
+    Expel,
+    /// Bring all processes of this node home.
+    Bring,
+    /// Turn mos off on this node.
+    Off {
+        wait: bool,
+    },
+    /// Read the configuration, with these in place of the usual files, and turn mos on.
+    Configure {
+        map: Option<PathBuf>,
+        address: Option<Ipv4Addr>,
+        partners: Option<PathBuf>,
+        wait: bool,
+    },
+    /// A tool has changed the files.
+    Reread {
+        wait: bool,
+    },
+}
+
+/// Nodes with consecutive addresses: the first, and how many.
+pub type Nodes = (Ipv4Addr, u32);
+
 /// What a client says to mosd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToMosd {
@@ -121,6 +167,22 @@ pub enum ToMosd {
     /// the descriptor. The handshake is done; the next frame is the caller's `node::Opening`.
     Connect {
         id: u64,
+        node: Ipv4Addr,
+    },
+    /// As `Connect`, to send the node a process of `home`: refused where such processes must not go.
+    ConnectToSend {
+        id: u64,
+        node: Ipv4Addr,
+        home: Ipv4Addr,
+    },
+    /// Tools of the administrator.
+    Admin(Admin),
+    /// Tools: this node's state; answered by `FromMosd::Report`.
+    Report,
+    /// Tools: all clusters' nodes.
+    World,
+    /// Tools: whose node this is and whether processes may go there.
+    Relation {
         node: Ipv4Addr,
     },
 }
@@ -183,4 +245,15 @@ pub enum FromMosd {
     Node(Option<NodeInfo>),
     /// What was asked cannot be done; in words.
     Error(String),
+    Report(Box<Report>),
+    World {
+        own: Vec<Nodes>,
+        partners: Vec<(String, Vec<Nodes>)>,
+    },
+    Relation {
+        /// The partner whose node it is; `None` for a node of this cluster.
+        partner: Option<String>,
+        /// Why processes of this node do not go there.
+        forbidden: Option<String>,
+    },
 }

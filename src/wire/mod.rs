@@ -9,3 +9,4 @@ pub mod ctl;
 pub mod frame;
 pub mod load;
 pub mod node;
+pub mod report;

@@ -16,6 +16,10 @@ pub enum Opening {
     Ctl { tree: u64, pid: i32 },
     /// From a host to the warden of `tree`: process `pid` comes home. The warden starts a mover with this connection.
     Return { tree: u64, pid: i32, offer: Offer },
+    /// How are you? mosd answers with a `wire::report::Report`.
+    Ask,
+    /// Take this map and these numbers (`mos_autoconf`); mosd answers with a `Verdict`.
+    Configure { map: String, view: Option<String> },
 }
 
 /// What the receiver must know to accept or refuse a process before anything is frozen.

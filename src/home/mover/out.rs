@@ -37,7 +37,7 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
         return Err(Stayed(why));
     }
     fault::point("source.connect")?;
-    let mut conn = client.connect_node(job.node)?;
+    let mut conn = client.connect_to_send(job.node, home)?;
     limit_silence(&conn)?;
     let status = procfs::status(job.pid)?;
     let (uid, gid) = (status.uid, status.gid);
