@@ -8,7 +8,7 @@ use crate::home::warden::state::{Proc, Warden};
 use crate::image::{areas, check};
 use crate::sys::{procfs, unix};
 use crate::wire::client::Client;
-use crate::wire::control::{FromMosd, Frozen, Place, ProcInfo, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, ToMosd};
 
 impl Warden {
     /// Adds a process; it inherits what its parent may pass on (manual, "recursive mosrun").
@@ -44,6 +44,8 @@ impl Warden {
         self.add(pid, &settings);
         if let Some(proc) = self.procs.get_mut(&pid) {
             proc.native = native;
+            // These are its own; by them the words of its hosts are told from older ones.
+            proc.settings.nmigs = 0;
         }
     }
 
@@ -85,7 +87,9 @@ impl Warden {
             at += 1;
         }
         for pid in dead {
-            self.procs.remove(&pid);
+            if let Some(moving) = self.procs.remove(&pid).and_then(|proc| proc.moving) {
+                self.outcome(pid, &moving, Outcome::Gone);
+            }
         }
     }
 

@@ -351,7 +351,7 @@ impl Warden {
         self.outcome(pid, &moving, outcome);
     }
 
-    fn outcome(&mut self, pid: i32, moving: &Moving, outcome: Outcome) {
+    pub fn outcome(&mut self, pid: i32, moving: &Moving, outcome: Outcome) {
         if let (Some(false), Outcome::Stayed(why)) = (moving.start, &outcome) {
             self.start_failed(pid, moving.to, why);
         }
