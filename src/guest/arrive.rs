@@ -18,6 +18,8 @@ use crate::sys::poll::{Source, Watch};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::sys::{cpu, namespace, process};
+use crate::syscall::Fds;
+use crate::wire::channel::{COMMIT, NO_CALL, Request};
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
@@ -128,7 +130,16 @@ fn assemble(
     fault::point("target.ctl")?;
     let mut ctl = Ctl::new();
     ctl.connect(&client, &meta.home);
-    let deputy = target::take_deputy(conn, &mut client, port, (meta.stub, meta.channel_fd))?;
+    let deputies = target::take_deputies(conn, &mut client, port, &meta.threads)?;
+    let mut channels = Fds::default();
+    meta.threads
+        .iter()
+        .for_each(|thread| channels.insert(thread.channel_fd));
+    let tids = std::iter::once(built.pid).chain(built.others);
+    let threads = meta.threads.iter().zip(tids).zip(deputies);
+    let threads = threads
+        .map(|((image, tid), deputy)| Thread::arrived(image, tid, deputy))
+        .collect();
     meta.nmigs += 1;
     Ok(Host {
         watch: Watch::new()?,
@@ -144,7 +155,13 @@ fn assemble(
         me,
         port,
         actions: meta.actions.clone(),
-        threads: vec![Thread::arrived(&meta.threads[0], built.pid, deputy)],
+        group: built.pid,
+        threads,
+        departed: Vec::new(),
+        retired: Vec::new(),
+        channels,
+        numbers: built.numbers,
+        numbered: built.numbered,
         clock_offsets: built.clock_offsets,
         files: FileMaps::new(&meta.areas),
         order: None,
@@ -160,6 +177,16 @@ fn assemble(
 
 fn start(host: &mut Host) -> io::Result<()> {
     fault::point("target.start")?;
+    if host.threads.len() > 1 {
+        // Until now the sender would have gone on, had this host ended.
+        host.threads[0].deputy.settle_all()?;
+        // A part of the threads must never go back alone: from here on none does.
+        let request = Request {
+            flags: COMMIT | NO_CALL,
+            ..Request::default()
+        };
+        host.threads[0].deputy.rpc(&request, &[])?;
+    }
     for t in 0..host.threads.len() {
         // Final: until now the sender would have gone on, had this host ended.
         host.threads[t].deputy.settle()?;
@@ -186,6 +213,6 @@ fn finish(mut host: Host) -> io::Result<Ending> {
     if !matches!(ended, Ok(Ending::Moved)) {
         host.tell(&FromHost::Left { pid, cpu_ns: 0 });
     }
-    let _ = tracee::kill(host.guest());
+    let _ = tracee::kill(host.group);
     ended
 }

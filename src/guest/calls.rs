@@ -63,11 +63,7 @@ impl Host {
     }
 
     fn asked(&mut self, notification: Notification) -> io::Result<()> {
-        let Some(t) = self
-            .threads
-            .iter()
-            .position(|thread| thread.tid == notification.pid)
-        else {
+        let Some(t) = self.thread(notification.pid) else {
             return self
                 .listener
                 .send(notification.id, Response::Error(abi::ENOSYS))
@@ -83,9 +79,9 @@ impl Host {
     /// Where marshalling may put things at home.
     pub fn home_view(&self, t: usize) -> Home {
         Home {
-            stub: self.meta.stub,
+            stub: self.threads[t].deputy.base,
             big: self.threads[t].big,
-            channel_fd: self.meta.channel_fd,
+            channels: self.channels,
             pid: self.home_pid(),
         }
     }
@@ -268,13 +264,19 @@ impl Host {
             HostCall::Tid => self.complete(t, &notification, i64::from(self.threads[t].home_tid)),
             HostCall::SetTidAddress => {
                 self.threads[t].clear_tid = a0;
+                if self.numbered {
+                    return self.let_through(t, &notification);
+                }
                 self.complete(t, &notification, i64::from(self.threads[t].home_tid))
             }
             HostCall::Exec => self.exec(t, notification),
             HostCall::CpuClock => self.cpu_clock(t, &notification),
             HostCall::Native => self.let_through(t, &notification),
             HostCall::ShmDetach => self.complete(t, &notification, -i64::from(abi::EINVAL)),
-            HostCall::Fork => self.go_home_for(t, &notification, "forks"),
+            HostCall::Fork => self.fork(t, &notification),
+            HostCall::Exit if notification.nr as u64 == abi::SYS_EXIT && self.threads.len() > 1 => {
+                self.end_thread(t, notification)
+            }
             HostCall::Exit
             | HostCall::SigPending
             | HostCall::SigSuspend
@@ -378,6 +380,8 @@ impl Host {
                 Phase::Sleeping(_) => self.interrupt_sleep(t)?,
                 // The loop asks for the interruption.
                 Phase::InCall(call) => call.disturbed = true,
+                // It will not be there when the others leave.
+                Phase::Ending(_) => {}
             }
         }
         self.leave_if_stopped()

@@ -29,6 +29,9 @@ impl Host {
                 }
                 Ok(())
             }
+            Err(error) if gone(&error) && matches!(self.threads[t].phase, Phase::Ending(_)) => {
+                self.thread_ended(t)
+            }
             Err(error) if gone(&error) => {
                 self.ending = Some(Ending::HomeGone);
                 Ok(())

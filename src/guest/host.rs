@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::guest::ctl::Ctl;
 use crate::guest::repeat::Repeated;
+use crate::image::sandbox::Numbers;
 use crate::image::{self, Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
 use crate::sys::poll::{Source, Watch};
 use crate::sys::seccomp::{Listener, Notification};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::SignalFd;
-use crate::syscall::Forward;
+use crate::syscall::{Fds, Forward};
 use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
 use crate::wire::ctl::{FromHost, ToHost};
@@ -56,6 +57,8 @@ pub enum Phase {
     Running,
     InCall(Box<Call>),
     Sleeping(Sleep),
+    /// It ends: its deputy does first.
+    Ending(Notification),
 }
 
 /// An order to leave.
@@ -103,6 +106,7 @@ pub struct Thread {
     /// The warden was asked for that and has not said that it is over.
     pub interrupting: bool,
     pub clear_tid: u64,
+    pub rseq_at_home: bool,
 }
 
 impl Thread {
@@ -125,6 +129,7 @@ impl Thread {
             nudge_at: None,
             interrupting: false,
             clear_tid: image.clear_tid,
+            rseq_at_home: image.rseq_at_home,
         }
     }
 }
@@ -142,7 +147,20 @@ pub struct Host {
     pub port: u16,
     /// Everything of the process that does not change while it is here; areas and threads as they came.
     pub meta: Meta,
+    /// The number here of the process.
+    pub group: i32,
+    /// Those that live; the first is not always the one that was first.
     pub threads: Vec<Thread>,
+    /// Numbers here of threads that have ended and are to be reaped.
+    pub departed: Vec<i32>,
+    /// Stubs at home of threads that have ended, or are about to: base and number there.
+    pub retired: Vec<(u64, i32)>,
+    /// The channels' descriptors at home.
+    pub channels: Fds,
+    /// Numbers new threads.
+    pub numbers: Option<Numbers>,
+    /// The kernel here knows the threads by the numbers that they have at home.
+    pub numbered: bool,
     pub actions: Vec<[u64; 4]>,
     /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of home minus those of this node, in nanoseconds.
     pub clock_offsets: (i64, i64),
@@ -167,6 +185,11 @@ pub struct Host {
 impl Host {
     pub fn home_pid(&self) -> i32 {
         self.meta.home.pid
+    }
+
+    /// Which thread has this number here.
+    pub fn thread(&self, tid: i32) -> Option<usize> {
+        self.threads.iter().position(|thread| thread.tid == tid)
     }
 
     /// A thread here to make calls by for the whole process.
@@ -239,9 +262,17 @@ impl Host {
 
     fn serve(&mut self, ready: &[bool]) -> io::Result<()> {
         let (fixed, channels) = ready.split_at(FIXED);
-        for (t, _) in channels.iter().enumerate().filter(|(_, ready)| **ready) {
-            if self.ending.is_none() {
-                self.channel_readable(t)?;
+        let with_news: Vec<i32> = self
+            .threads
+            .iter()
+            .zip(channels)
+            .filter(|(_, ready)| **ready)
+            .map(|(thread, _)| thread.tid)
+            .collect();
+        for tid in with_news {
+            match self.thread(tid) {
+                Some(t) if self.ending.is_none() => self.channel_readable(t)?,
+                _ => {}
             }
         }
         if fixed[0] && self.ending.is_none() {
@@ -376,7 +407,7 @@ impl Host {
 
     fn info(&self) -> ProcInfo {
         ProcInfo {
-            pid: self.guest(),
+            pid: self.group,
             uid: self.meta.home.uid,
             place: Place::Home,
             from: Some(self.meta.home.node),

@@ -8,6 +8,7 @@ use crate::guest::host::{Ending, Host, Order, Thread};
 use crate::guest::stop::alive;
 use crate::image::capture::Calls;
 use crate::image::{self, Area, Meta, areas, capture, restore};
+use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, Stayed};
 use crate::migrate::{limit_silence, tracee};
@@ -211,9 +212,14 @@ impl Host {
     }
 
     fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<(), Stayed> {
-        source::hand_over(conn, &mut self.threads[0].deputy, node)?;
-        // The receiver has the deputy: this copy must never run again.
-        alive(tracee::kill(self.guest())).map_err(Stayed::from)
+        let mut deputies: Vec<&mut Deputy> = self
+            .threads
+            .iter_mut()
+            .map(|thread| &mut thread.deputy)
+            .collect();
+        source::hand_over(conn, &mut deputies, self.meta.stub, node)?;
+        // The receiver has the deputies: this copy must never run again.
+        alive(tracee::kill(self.group)).map_err(Stayed::from)
     }
 }
 
@@ -225,6 +231,9 @@ impl Thread {
         let inner = capture::local_state(&mut capture::Injected::new(injector, stub + DATA))?;
         let image = image::Thread {
             tid: self.home_tid,
+            stub: self.deputy.base,
+            channel_fd: self.deputy.channel_fd,
+            rseq_at_home: self.rseq_at_home,
             altstack: inner.altstack,
             clear_tid: self.clear_tid,
             interrupted: self.interrupted_call(&captured),

@@ -12,12 +12,11 @@ use crate::sys::inject::Injector;
 use crate::sys::mem;
 use crate::sys::ptrace::Stopped;
 use crate::sys::seccomp::{Notification, Response};
+use crate::wire::channel::{BIG, BIG_AREAS, BIG_SIZE, STUB_SIZE, THREADS};
 
 const PAGE: u64 = 4096;
 /// Contents are fetched in parts of this size.
 const PART: u64 = 1 << 20;
-/// Distance from the stub's base to the larger staging area.
-const BIG_OFFSET: u64 = 1 << 30;
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 
@@ -101,6 +100,16 @@ fn part(area: &Area, start: u64, end: u64) -> Option<Area> {
     })
 }
 
+/// Where the larger staging area of the thread with this stub is.
+fn big_area(first: u64, stub: u64) -> Option<u64> {
+    let at = if stub == first {
+        0
+    } else {
+        (stub - first - THREADS) / STUB_SIZE + 1
+    };
+    (at < BIG_AREAS).then(|| first + BIG + at * BIG_SIZE)
+}
+
 /// What `fstat` says of a mapped file.
 struct FileFacts {
     dev: u64,
@@ -160,7 +169,7 @@ impl Host {
     }
 
     fn file_facts(&mut self, t: usize, fd: u64) -> io::Result<Result<FileFacts, i64>> {
-        if fd as i32 == self.meta.channel_fd {
+        if self.channels.contains(fd as i32) {
             return Ok(Err(-i64::from(abi::EBADF)));
         }
         let (value, stat) =
@@ -260,8 +269,11 @@ impl Host {
         let len = len.div_ceil(PAGE) * PAGE;
         let read_write = abi::PROT_READ | abi::PROT_WRITE;
         // The stub stands where nothing is mapped for a long way, so no mapping of the guest collides with this one.
-        let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE | abi::MAP_FIXED;
-        let place = self.meta.stub + BIG_OFFSET;
+        let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE;
+        let (place, flags) = match big_area(self.meta.stub, self.threads[t].deputy.base) {
+            Some(place) if len <= BIG_SIZE => (place, flags | abi::MAP_FIXED),
+            _ => (0, flags),
+        };
         let addr = self.threads[t]
             .deputy
             .raw_call(abi::SYS_MMAP, [place, len, read_write, flags, u64::MAX, 0])?;

@@ -24,3 +24,4 @@ pub mod repeat;
 pub mod signals;
 pub mod sleep;
 pub mod stop;
+pub mod threads;

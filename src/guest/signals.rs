@@ -68,7 +68,7 @@ impl Host {
             return Ok(());
         }
         self.threads[t].pending.push_back(info);
-        alive(tgkill(self.guest(), self.threads[t].tid, signo))?;
+        alive(tgkill(self.group, self.threads[t].tid, signo))?;
         self.wake_sleeper(t)
     }
 

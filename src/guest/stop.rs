@@ -20,6 +20,10 @@ impl Host {
                 Some(status) => self.tracee_event(t, status)?,
             }
         }
+        // A first thread that has ended is reported when all have.
+        self.departed.retain(
+            |tid| !matches!(tracee::wait_nohang(*tid), Ok(Some(status)) if status.is_end()),
+        );
         Ok(())
     }
 
@@ -51,7 +55,7 @@ impl Host {
     pub fn go_on(&mut self, t: usize, signo: i32) -> io::Result<()> {
         self.threads[t].stopped = false;
         for passed in std::mem::take(&mut self.threads[t].resend) {
-            alive(tgkill(self.guest(), self.threads[t].tid, passed))?;
+            alive(tgkill(self.group, self.threads[t].tid, passed))?;
         }
         alive(tracee::cont(self.threads[t].tid, signo))
     }

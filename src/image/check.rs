@@ -1,6 +1,6 @@
 //! May this process move now? If not, why, in words.
 
-use crate::image::{Area, Kind};
+use crate::image::{Area, Kind, MAX_THREADS};
 use crate::sys::process;
 use crate::sys::procfs;
 
@@ -65,25 +65,36 @@ fn area(area: &Area) -> Option<String> {
 }
 
 fn state(pid: i32, expected_filters: u32) -> Option<String> {
-    let ended = || Some("it ended".to_owned());
-    let Ok(status) = procfs::status(pid) else {
-        return ended();
+    let Ok(threads) = procfs::threads(pid) else {
+        return Some("it ended".to_owned());
     };
-    let Ok(stat) = procfs::stat(pid) else {
-        return ended();
-    };
-    if status.threads > 1 {
-        return Some("threads".to_owned());
+    if threads.len() > MAX_THREADS {
+        return Some(format!("it has more than {MAX_THREADS} threads"));
     }
+    threads
+        .iter()
+        .find_map(|tid| thread_state(pid, *tid, expected_filters))
+}
+
+fn thread_state(pid: i32, tid: i32, expected_filters: u32) -> Option<String> {
+    let (Ok(status), Ok(stat)) = (procfs::status(tid), procfs::stat(tid)) else {
+        // A thread may end at any time.
+        return (tid == pid).then(|| "it ended".to_owned());
+    };
     if status.tracer != 0 && !is_ours(status.tracer) {
         return Some(format!("it is being traced by process {}", status.tracer));
     }
     if status.filters > expected_filters {
         return Some("it has a system call filter of its own".to_owned());
     }
+    if tid != pid && process::same_files(pid, tid) == Some(false) {
+        return Some("its threads have different files".to_owned());
+    }
     match stat.state {
         b'T' => Some("it is stopped".to_owned()),
-        b'Z' | b'X' => ended(),
+        b'Z' | b'X' if tid != pid => None,
+        b'Z' | b'X' if status.threads > 1 => Some("its first thread has ended".to_owned()),
+        b'Z' | b'X' => Some("it ended".to_owned()),
         _ => None,
     }
 }
@@ -141,10 +152,11 @@ mod tests {
     use crate::image::{FileArea, areas};
 
     #[test]
-    fn a_threaded_process_says_so() {
+    fn this_process_could_move() {
         let pid = process::pid();
         let areas = areas::areas(pid).unwrap();
-        assert_eq!(why_not(pid, &areas, 100).as_deref(), Some("threads"));
+        assert_eq!(why_not(pid, &areas, 100), None);
+        assert!(why_not(pid, &areas, 0).is_none_or(|why| why.contains("filter")));
         assert!(shared_memory(pid).is_none() && timers(pid).is_none() && network(pid).is_none());
     }
 

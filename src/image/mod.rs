@@ -20,15 +20,17 @@ use serde::{Deserialize, Serialize};
 use crate::sys::process::realtime_ns;
 use crate::sys::regs::REGS;
 use crate::wire::channel::SIGINFO_LEN;
+use crate::wire::channel::{BIG, THREADS};
+
+/// Processes with more threads stay at home.
+pub const MAX_THREADS: usize = 500;
 
 /// All of a process but the contents of its memory. Encoded as one length-prefixed frame before the pages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub home: HomeId,
-    /// Base of the stub's range, the same at home and in every guest.
+    /// Base of the first stub's range, the same at home and in every guest.
     pub stub: u64,
-    /// Number of the channel's descriptor in the deputy.
-    pub channel_fd: i32,
     pub threads: Vec<Thread>,
     pub areas: Vec<Area>,
     pub mm: MmLayout,
@@ -60,12 +62,19 @@ impl Meta {
     pub fn check(&self) -> io::Result<()> {
         let signal =
             |info: &Vec<u8>| info.len() == SIGINFO_LEN && matches!(info[..4], [1..=64, 0, 0, 0]);
-        let whole =
-            |thread: &Thread| thread.regs.len() == REGS && thread.pending.iter().all(signal);
-        let complete =
-            self.threads.len() == 1 && self.threads.iter().all(whole) && self.actions.len() == 64;
+        let first = self.stub;
+        let stub = |stub: u64| stub == first || (first + THREADS..first + BIG).contains(&stub);
+        let whole = |thread: &Thread| {
+            let state = thread.regs.len() == REGS && thread.pending.iter().all(signal);
+            state && stub(thread.stub) && thread.channel_fd >= 0
+        };
+        let number = (1..=MAX_THREADS).contains(&self.threads.len());
         // The stub and what lies behind it must not wrap around.
-        if complete && self.stub < layout::TASK_END && self.channel_fd >= 0 {
+        if first < layout::TASK_END
+            && number
+            && self.threads.iter().all(whole)
+            && self.actions.len() == 64
+        {
             return Ok(());
         }
         Err(io::Error::new(
@@ -100,7 +109,12 @@ impl Default for HomeId {
 /// One thread, stopped outside of the kernel: a call that was interrupted is set up to be made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Thread {
+    /// As home numbers it.
     pub tid: i32,
+    /// Base of its stub's range at home.
+    pub stub: u64,
+    /// Number of its channel's descriptor in the deputy.
+    pub channel_fd: i32,
     /// `user_regs_struct`: 27 words in the kernel's order (r15 … gs).
     pub regs: Vec<u64>,
     /// XSAVE area in the standard (uncompacted) format, as NT_X86_XSTATE gives it.
@@ -110,6 +124,8 @@ pub struct Thread {
     pub altstack: (u64, i32, u64),
     /// rseq: address, size, signature; address 0 when not registered.
     pub rseq: (u64, u32, u32),
+    /// The home kernel knows that too: the thread was not made elsewhere.
+    pub rseq_at_home: bool,
     /// Robust list head and its length; 0 when none.
     pub robust: (u64, u64),
     pub clear_tid: u64,

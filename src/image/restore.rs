@@ -7,8 +7,9 @@
 //! 5. every area, writable;
 //! 6. contents, received by the process itself where that is possible;
 //! 7. protections, heap, signal actions, alternate stack, robust list, clear-tid address, rseq;
-//! 8. the filter; its listener goes to us;
-//! 9. registers and signal mask: it can run.
+//! 8. further threads, each with its alternate stack, robust list, clear-tid address, rseq, registers and signal mask;
+//! 9. the filter, for all of them; its listener goes to us;
+//! 10. registers and signal mask of the first: it can run.
 //!
 //! Where home has another kernel, or clocks cannot be made equal, the vDSO of home is mapped as ordinary memory, with functions that
 //! make plain system calls.
@@ -18,12 +19,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::image::gadget::{self, Call, DATA, SCRATCH, run_list};
 use crate::image::layout::{self, Place, TASK_END};
-use crate::image::sandbox::{self, Empty};
+use crate::image::sandbox::{self, Empty, Numbers};
 use crate::image::{Area, Kind, Meta, MmLayout, Thread, areas, vdso};
 use crate::sys::inject::Injector;
 use crate::sys::mem::{self, ProcMem};
 use crate::sys::process;
-use crate::sys::ptrace::{EXITKILL, Now, Running, Stopped, TRACECLONE, TRACEFORK, TRACEVFORK};
+use crate::sys::ptrace::{
+    EXITKILL, Now, Running, Stopped, TRACECLONE, TRACEFORK, TRACEVFORK, wait_stop,
+};
 use crate::sys::regs::{REGS, Regs};
 use crate::sys::seccomp::{self, Listener};
 use crate::sys::status::Status;
@@ -37,6 +40,8 @@ const SYS_MREMAP: u64 = 25;
 const SYS_MADVISE: u64 = 28;
 const SYS_CLOSE: u64 = 3;
 const SYS_SIGALTSTACK: u64 = 131;
+const SYS_GETPID: u64 = 39;
+const SYS_CLONE: u64 = 56;
 const SYS_PRCTL: u64 = 157;
 const SYS_SET_TID_ADDRESS: u64 = 218;
 const SYS_SET_ROBUST_LIST: u64 = 273;
@@ -45,6 +50,8 @@ const SYS_RSEQ: u64 = 334;
 const SYS_CLOSE_RANGE: u64 = 436;
 const SYS_MSEAL: u64 = 462;
 
+/// CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM
+const THREAD_FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
 const PROT_NONE: u64 = 0;
 const PROT_RW: u64 = 3;
 const PROT_RX: u64 = 5;
@@ -72,8 +79,14 @@ pub fn gadget(stub: u64) -> u64 {
 pub struct Built {
     pub pid: i32,
     pub listener: Listener,
+    /// The further threads, in the order of the image.
+    pub others: Vec<i32>,
     /// Process 1 of the guest's pid namespace, a child of ours to be killed after the guest; 0: none.
     pub anchor: i32,
+    /// It numbers the guest's threads.
+    pub numbers: Option<Numbers>,
+    /// All threads have the numbers here that they have at home.
+    pub numbered: bool,
     /// What must be added to the guest's monotonic and boot-time clocks, in nanoseconds, to get home's: not zero where the kernel
     /// gives it no clocks of its own. Its vDSO makes plain system calls then.
     pub clock_offsets: (i64, i64),
@@ -89,7 +102,7 @@ pub struct GuestBuilder {
     pub(super) copy: Option<(u64, Vec<u8>)>,
     pub(super) forced: ProcMem,
     pub(super) conn: Option<i32>,
-    thread: Thread,
+    threads: Vec<Thread>,
     actions: Vec<[u64; 4]>,
     mm: MmLayout,
 }
@@ -98,10 +111,8 @@ impl GuestBuilder {
     /// Steps 1 to 5. With `conn`, the connection on which the contents will come, [`GuestBuilder::receive`] is fast.
     pub fn create(meta: &Meta, conn: Option<BorrowedFd<'_>>) -> io::Result<GuestBuilder> {
         let places = layout::places(meta)?;
-        let [thread] = meta.threads.as_slice() else {
-            return Err(invalid("the image has not exactly one thread"));
-        };
-        if thread.regs.len() != REGS || meta.actions.len() != 64 {
+        let whole = |thread: &Thread| thread.regs.len() == REGS;
+        if meta.threads.is_empty() || !meta.threads.iter().all(whole) || meta.actions.len() != 64 {
             return Err(invalid("the image is not complete"));
         }
         let empty = sandbox::start(meta, conn)?;
@@ -120,7 +131,7 @@ impl GuestBuilder {
             },
             empty,
             conn: conn.map(|fd| fd.as_raw_fd()),
-            thread: thread.clone(),
+            threads: meta.threads.clone(),
             actions: meta.actions.clone(),
             mm: meta.mm,
         };
@@ -207,12 +218,19 @@ impl GuestBuilder {
         run_list(self.injector()?, stub, &calls).map(drop)
     }
 
-    /// Steps 7 to 9, with the filter's program.
+    /// Steps 7 to 10, with the filter's program.
     pub fn finish(mut self, filter: &[u8]) -> io::Result<Built> {
         self.write_copy()?;
         let calls = self.last_calls()?;
         let stub = self.stub;
         run_list(self.injector()?, stub, &calls)?;
+        let mut numbered = self.number_of_first()? == self.threads[0].tid;
+        let mut others = Vec::with_capacity(self.threads.len() - 1);
+        for at in 1..self.threads.len() {
+            let (tid, number) = self.another_thread(at)?;
+            numbered &= number == self.threads[at].tid;
+            others.push(tid);
+        }
         // The list's end was a trap, which takes the action of SIGTRAP away.
         let trap = self.action_at(SIGTRAP);
         self.injector()?
@@ -220,17 +238,63 @@ impl GuestBuilder {
         let listener = self.install(filter)?;
         let task = self.let_go()?;
         let empty = std::mem::take(&mut self.empty);
-        let Empty {
-            anchor,
-            clock_offsets,
-            ..
-        } = empty;
         Ok(Built {
             pid: task.pid(),
+            others,
             listener,
-            anchor,
-            clock_offsets,
+            anchor: empty.anchor,
+            numbers: empty.numbers,
+            numbered,
+            clock_offsets: empty.clock_offsets,
         })
+    }
+
+    fn number_of_first(&mut self) -> io::Result<i32> {
+        Ok(self.injector()?.call(SYS_GETPID, [0; 6])? as i32)
+    }
+
+    /// Step 8 for one thread, which stays stopped: its number here, and in the guest's namespace.
+    fn another_thread(&mut self, at: usize) -> io::Result<(i32, i32)> {
+        if let Some(numbers) = &mut self.empty.numbers {
+            numbers.next(self.threads[at].tid)?;
+        }
+        let injector = self.injector()?;
+        let number = injector.call(SYS_CLONE, [THREAD_FLAGS, 0, 0, 0, 0, 0])? as i32;
+        let tid = injector.take_child().ok_or_else(crate::sys::errno::gone)?;
+        wait_stop(tid)?;
+        let mut inside = Injector::new(Stopped::known(tid), gadget(self.stub))?;
+        let thread = self.threads[at].clone();
+        let (stack, flags, size) = thread.altstack;
+        let altstack: Vec<u8> = [stack, u64::from(flags as u32), size]
+            .into_iter()
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        mem::write_all(tid, self.stub + SCRATCH, &altstack)?;
+        let mut calls = vec![Call::may(
+            SYS_SIGALTSTACK,
+            [self.stub + SCRATCH, 0, 0, 0, 0, 0],
+        )];
+        calls.extend(self.thread_calls(&thread)?);
+        run_list(&mut inside, self.stub, &calls)?;
+        *inside.saved_mut() = registers(&thread)?;
+        inside.set_mask(thread.mask);
+        inside.finish()?.set_xsave(&thread.xsave)?;
+        Ok((tid, number))
+    }
+
+    /// What a thread's kernel side has beyond registers, mask and alternate stack.
+    fn thread_calls(&mut self, thread: &Thread) -> io::Result<Vec<Call>> {
+        let mut calls = Vec::new();
+        if thread.robust.0 != 0 {
+            let (head, len) = thread.robust;
+            calls.push(Call::may(SYS_SET_ROBUST_LIST, [head, len, 0, 0, 0, 0]));
+        }
+        calls.push(Call::may(
+            SYS_SET_TID_ADDRESS,
+            [thread.clear_tid, 0, 0, 0, 0, 0],
+        ));
+        calls.extend(self.rseq(thread)?);
+        Ok(calls)
     }
 
     fn write_copy(&mut self) -> io::Result<()> {
@@ -255,7 +319,8 @@ impl GuestBuilder {
             data.extend_from_slice(words);
             at
         };
-        let (stack, flags, size) = self.thread.altstack;
+        let first = self.threads[0].clone();
+        let (stack, flags, size) = first.altstack;
         let altstack = place(&mut data, &[stack, u64::from(flags as u32), size]);
         let layout = mm_map(&self.mm);
         let mm = place(&mut data, &layout);
@@ -284,15 +349,7 @@ impl GuestBuilder {
             calls.push(Call::must("set a signal's action", SYS_RT_SIGACTION, args));
         }
         calls.push(Call::may(SYS_SIGALTSTACK, [altstack, 0, 0, 0, 0, 0]));
-        if self.thread.robust.0 != 0 {
-            let (head, len) = self.thread.robust;
-            calls.push(Call::may(SYS_SET_ROBUST_LIST, [head, len, 0, 0, 0, 0]));
-        }
-        calls.push(Call::may(
-            SYS_SET_TID_ADDRESS,
-            [self.thread.clear_tid, 0, 0, 0, 0, 0],
-        ));
-        calls.extend(self.rseq()?);
+        calls.extend(self.thread_calls(&first)?);
         // The connection, and whatever it had no time to close itself.
         let all = [0, u64::from(u32::MAX), 0, 0, 0, 0];
         calls.push(Call::must("close descriptors", SYS_CLOSE_RANGE, all));
@@ -300,8 +357,8 @@ impl GuestBuilder {
     }
 
     /// The kernel wants the area as it was before its first registration.
-    fn rseq(&mut self) -> io::Result<Option<Call>> {
-        let (address, size, signature) = self.thread.rseq;
+    fn rseq(&mut self, thread: &Thread) -> io::Result<Option<Call>> {
+        let (address, size, signature) = thread.rseq;
         if address == 0 {
             return Ok(None);
         }
@@ -311,7 +368,7 @@ impl GuestBuilder {
         Ok(Some(Call::must("register rseq", SYS_RSEQ, args)))
     }
 
-    /// Step 8. What is left of the room for building goes first.
+    /// Step 9. What is left of the room for building goes first.
     fn install(&mut self, filter: &[u8]) -> io::Result<Listener> {
         const FPROG: usize = 16;
         let pid = self.empty.pid;
@@ -331,7 +388,7 @@ impl GuestBuilder {
         injector.call(SYS_MPROTECT, [rest, rest_len, PROT_NONE, 0, 0, 0])?;
         let args = [
             seccomp::SET_MODE_FILTER,
-            seccomp::INSTALL_FLAGS,
+            seccomp::INSTALL_FLAGS | seccomp::ALL_THREADS,
             scratch,
             0,
             0,
@@ -346,21 +403,26 @@ impl GuestBuilder {
         Ok(listener)
     }
 
-    /// Step 9.
+    /// Step 10.
     fn let_go(&mut self) -> io::Result<Stopped> {
-        let words: [u64; REGS] = self
-            .thread
-            .regs
-            .as_slice()
-            .try_into()
-            .map_err(|_| invalid("registers"))?;
+        let first = &self.threads[0];
+        let regs = registers(first)?;
         let mut injector = self.injector.take().ok_or_else(crate::sys::errno::gone)?;
-        *injector.saved_mut() = Regs::from_array(words);
-        injector.set_mask(self.thread.mask);
+        *injector.saved_mut() = regs;
+        injector.set_mask(first.mask);
         let task = injector.finish()?;
-        task.set_xsave(&self.thread.xsave)?;
+        task.set_xsave(&first.xsave)?;
         Ok(task)
     }
+}
+
+fn registers(thread: &Thread) -> io::Result<Regs> {
+    let words: [u64; REGS] = thread
+        .regs
+        .as_slice()
+        .try_into()
+        .map_err(|_| invalid("registers"))?;
+    Ok(Regs::from_array(words))
 }
 
 impl Drop for GuestBuilder {

@@ -1,7 +1,10 @@
 //! The empty process that a guest is made of: its own namespaces, no files, no rights.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 
 use crate::image::Meta;
 use crate::sys::namespace::{
@@ -25,6 +28,8 @@ pub struct Empty {
     pub pid: i32,
     /// Process 1 of its pid namespace, a child of the caller as well; 0: there is no such namespace.
     pub anchor: i32,
+    /// Process 1 sets the number of the next thread, if the kernel lets it.
+    pub numbers: Option<Numbers>,
     /// What must be added to its monotonic and boot-time clocks to get those of home, in nanoseconds.
     pub clock_offsets: (i64, i64),
 }
@@ -37,6 +42,7 @@ pub fn start(meta: &Meta, conn: Option<BorrowedFd<'_>>) -> io::Result<Empty> {
 
 fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Result<Empty> {
     let (reader, writer) = io::pipe()?;
+    let (asks, serves) = UnixStream::pair()?;
     let offsets = offsets(meta);
     let plan = Plan {
         uid: if meta.home.uid == 0 {
@@ -54,9 +60,12 @@ fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Re
         offsets,
         own_users,
         conn: conn.map(|fd| fd.as_raw_fd()),
+        first: meta.threads.first().map_or(0, |thread| thread.tid),
     };
-    let helper = process::fork(|| exit_code(help(&plan, &writer)))?;
+    let mut numbers = Numbers(asks);
+    let helper = process::fork(|| exit_code(help(&plan, &writer, &mut numbers, &serves)))?;
     drop(writer);
+    drop(serves);
     let (started, ready) = await_start(reader);
     wait_for(helper)?;
     let Some((pid, anchor, clocks)) = started else {
@@ -66,6 +75,7 @@ fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Re
     let empty = Empty {
         pid,
         anchor,
+        numbers: (anchor > 0).then_some(numbers),
         clock_offsets,
     };
     if ready {
@@ -110,6 +120,20 @@ struct Plan<'a> {
     offsets: (i64, i64),
     own_users: bool,
     conn: Option<i32>,
+    /// The number that the process is to have in its namespace.
+    first: i32,
+}
+
+/// Asks process 1 of a guest's pid namespace to number its next thread.
+#[derive(Debug)]
+pub struct Numbers(UnixStream);
+
+impl Numbers {
+    /// The next thread that is made in the namespace gets `number`, if the kernel allows that (it is for the caller to check).
+    pub fn next(&mut self, number: i32) -> io::Result<()> {
+        self.0.write_all(&number.to_le_bytes())?;
+        self.0.read_exact(&mut [0])
+    }
 }
 
 fn exit_code(result: io::Result<()>) -> i32 {
@@ -138,7 +162,12 @@ fn await_start(mut pipe: PipeReader) -> (Option<(i32, i32, bool)>, bool) {
 }
 
 /// The helper enters the namespaces and makes the process, as its sibling, in them.
-fn help(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
+fn help(
+    plan: &Plan<'_>,
+    pipe: &PipeWriter,
+    numbers: &mut Numbers,
+    serves: &UnixStream,
+) -> io::Result<()> {
     if plan.own_users {
         if namespace::is_root() {
             process::set_user(plan.uid, plan.gid)?;
@@ -156,10 +185,21 @@ fn help(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
         || (namespace::unshare(NEW_TIME).is_ok()
             && namespace::set_time_offsets(plan.offsets.0, plan.offsets.1).is_ok());
     let own_pids = namespace::unshare(NEW_PID).is_ok();
+    let last = OpenOptions::new()
+        .write(true)
+        .open("/proc/sys/kernel/ns_last_pid")
+        .ok();
     if namespace::unshare(NEW_MOUNT).is_ok() {
         let _ = namespace::empty_root();
     }
-    let anchor = if own_pids { fork_sibling(anchor)? } else { 0 };
+    let anchor = if own_pids {
+        fork_sibling(|| exit_code(anchor(serves, last.as_ref())))?
+    } else {
+        0
+    };
+    if own_pids {
+        numbers.next(plan.first)?;
+    }
     let pid = fork_sibling(|| exit_code(become_empty(plan, pipe)))?;
     let mut message = vec![STARTED];
     message.extend_from_slice(&pid.to_le_bytes());
@@ -168,21 +208,32 @@ fn help(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
     (&*pipe).write_all(&message)
 }
 
-/// Process 1 of the namespace does nothing but exist, so that the guest, which is not process 1, dies of signals like any other.
-fn anchor() -> i32 {
-    let closed = process::close_range(0, u32::MAX);
-    if closed.is_err() || process::set_parent_death_signal(SIGKILL).is_err() {
-        return 1;
+/// Process 1 of the namespace only exists, so that the guest, which is not process 1, dies of signals like any other, and numbers
+/// the guest's threads.
+fn anchor(serves: &UnixStream, last: Option<&File>) -> io::Result<()> {
+    let kept = last
+        .map(|file| file.as_raw_fd())
+        .into_iter()
+        .chain([serves.as_raw_fd()]);
+    close_all_but(kept)?;
+    process::set_parent_death_signal(SIGKILL)?;
+    let mut serves = serves;
+    let mut number = [0; 4];
+    while serves.read_exact(&mut number).is_ok() {
+        let before = i32::from_le_bytes(number).saturating_sub(1);
+        if let Some(file) = last {
+            // Without the right to it, threads have other numbers here than at home.
+            let _ = file.write_at(before.to_string().as_bytes(), 0);
+        }
+        serves.write_all(&[0])?;
     }
-    loop {
-        process::pause();
-    }
+    Ok(())
 }
 
 fn become_empty(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
     process::setsid()?;
     process::reset_signals()?;
-    close_all_but(plan.conn, pipe.as_raw_fd())?;
+    close_all_but(plan.conn.into_iter().chain([pipe.as_raw_fd()]))?;
     if !plan.own_users && namespace::is_root() {
         process::set_user(plan.uid, plan.gid)?;
     }
@@ -202,8 +253,8 @@ fn become_empty(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
     }
 }
 
-fn close_all_but(conn: Option<i32>, pipe: i32) -> io::Result<()> {
-    let mut kept: Vec<u32> = conn.into_iter().chain([pipe]).map(|fd| fd as u32).collect();
+fn close_all_but(kept: impl Iterator<Item = i32>) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.map(|fd| fd as u32).collect();
     kept.sort_unstable();
     let mut from = 0;
     for fd in kept {

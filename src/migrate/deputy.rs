@@ -313,7 +313,27 @@ impl Deputy {
         self.call(abi::SYS_CLOSE, [spare, 0, 0, 0, 0, 0]).map(drop)
     }
 
-    /// Makes the hand-over to this end final.
+    /// Before the threads of a process are handed over: none of them is final. `first`: base of its first stub.
+    pub fn begin_hand_over(&mut self, first: u64) -> io::Result<()> {
+        let request = Request {
+            flags: channel::NO_CALL,
+            in_len: 4,
+            in_ptr: first + stub::HANDED,
+            ..Request::default()
+        };
+        self.rpc(&request, &[0; 4]).map(drop)
+    }
+
+    /// Makes the hand-over of all threads of the process final at once.
+    pub fn settle_all(&mut self) -> io::Result<()> {
+        let request = Request {
+            flags: channel::SETTLE | channel::NO_CALL,
+            ..Request::default()
+        };
+        self.rpc(&request, &[]).map(drop)
+    }
+
+    /// Makes the hand-over of this thread to this end final.
     pub fn settle(&mut self) -> io::Result<()> {
         match self.spare.take() {
             Some(spare) => self.drop_spare(spare),

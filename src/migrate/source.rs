@@ -59,22 +59,44 @@ pub fn send_image(conn: &mut TcpStream, pid: i32, meta: &Meta) -> Result<(), Sta
     Ok(())
 }
 
-/// Waits until the receiver has built the process and gives it the deputy. On failure the sender still owns the deputy, or owns
-/// it again: the deputy itself sees to it that there is one owner, and says who it is.
-pub fn hand_over(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<(), Stayed> {
-    let fd = prepare(conn, deputy, node)?;
-    let spare = deputy.keep_spare()?;
-    if let Err(why) = announce(conn, Switching { fd, spare }) {
-        deputy.drop_spare(spare)?;
-        deputy.call(crate::sys::abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
+/// Waits until the receiver has built the process and gives it the deputies of all threads. On failure the sender still owns them,
+/// or owns them again: the deputies themselves see to it that there is one owner, and say who it is. `first`: base of the
+/// process's first stub.
+pub fn hand_over(
+    conn: &mut TcpStream,
+    deputies: &mut [&mut Deputy],
+    first: u64,
+    node: Ipv4Addr,
+) -> Result<(), Stayed> {
+    let fds = prepare(conn, deputies, node)?;
+    deputies[0].begin_hand_over(first)?;
+    let mut spares = Vec::with_capacity(deputies.len());
+    for deputy in deputies.iter_mut() {
+        spares.push(deputy.keep_spare()?);
+    }
+    let switching = Switching {
+        fds: fds.clone(),
+        spares: spares.clone(),
+    };
+    if let Err(why) = announce(conn, switching) {
+        for (deputy, spare) in deputies.iter_mut().zip(spares) {
+            deputy.drop_spare(spare)?;
+        }
+        close_all(deputies, &fds)?;
         return Err(why);
     }
-    deputy.switch(fd)?;
+    for (deputy, fd) in deputies.iter_mut().zip(fds) {
+        deputy.switch(fd)?;
+    }
     let mut why = Stayed("it ended there before the process ran".to_owned());
-    if let Err(error) = await_word(conn, deputy, &mut why) {
+    if let Err(error) = await_word(conn, deputies[0], &mut why) {
         why = error;
     }
-    if deputy.handed_over(spare)? {
+    let mut all = true;
+    for (deputy, spare) in deputies.iter_mut().zip(spares) {
+        all &= deputy.handed_over(spare)?;
+    }
+    if all {
         Ok(())
     } else {
         log::info!("the deputy came back: {why}");
@@ -99,14 +121,43 @@ fn await_word(conn: &mut TcpStream, deputy: &Deputy, why: &mut Stayed) -> Result
     Ok(())
 }
 
-fn prepare(conn: &mut TcpStream, deputy: &mut Deputy, node: Ipv4Addr) -> Result<u64, Stayed> {
+/// Has every deputy open a channel to the receiver.
+fn prepare(
+    conn: &mut TcpStream,
+    deputies: &mut [&mut Deputy],
+    node: Ipv4Addr,
+) -> Result<Vec<u64>, Stayed> {
     fault::point("source.built")?;
-    let (port, token) = match read_frame(conn, FRAME_LIMIT)? {
-        Built::Ready { port, token } => (port, parse_token(&token)?),
+    let (port, tokens) = match read_frame(conn, FRAME_LIMIT)? {
+        Built::Ready { port, tokens } if tokens.len() == deputies.len() => (port, tokens),
+        Built::Ready { .. } => {
+            return Err(Stayed(
+                "the receiver wants other threads than there are".to_owned(),
+            ));
+        }
         Built::Failed(why) => return Err(Stayed(why)),
     };
     fault::point("source.channel")?;
-    Ok(deputy.open_channel(node, port, &token)?)
+    let mut fds = Vec::with_capacity(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        let opened =
+            parse_token(token).and_then(|token| Ok(deputies[at].open_channel(node, port, &token)?));
+        match opened {
+            Ok(fd) => fds.push(fd),
+            Err(why) => {
+                close_all(deputies, &fds)?;
+                return Err(why);
+            }
+        }
+    }
+    Ok(fds)
+}
+
+fn close_all(deputies: &mut [&mut Deputy], fds: &[u64]) -> io::Result<()> {
+    for (deputy, fd) in deputies.iter_mut().zip(fds) {
+        deputy.call(crate::sys::abi::SYS_CLOSE, [*fd, 0, 0, 0, 0, 0])?;
+    }
+    Ok(())
 }
 
 fn announce(conn: &mut TcpStream, switching: Switching) -> Result<(), Stayed> {

@@ -1,10 +1,12 @@
 //! The receiving end's common half: announce a channel, wait for the deputy, take it over.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use crate::image::Thread;
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::FRAME_LIMIT;
@@ -18,43 +20,71 @@ use crate::wire::node::{Built, Switching};
 /// How long the deputy may take to open the channel that it was told to open.
 const CHANNEL_WAIT: Duration = Duration::from_secs(20);
 
-/// Says that the process is built and takes over its deputy.
-pub fn take_deputy(
+/// Says that the process is built and takes over the deputies of its threads.
+pub fn take_deputies(
     conn: &mut TcpStream,
     client: &mut Client,
     port: u16,
-    (base, channel_fd): (u64, i32),
-) -> io::Result<Deputy> {
+    threads: &[Thread],
+) -> io::Result<Vec<Deputy>> {
+    let mut tokens = Vec::with_capacity(threads.len());
+    for _ in threads {
+        tokens.push(announce_channel(client)?);
+    }
+    fault::point("target.ready")?;
+    write_frame(
+        conn,
+        &Built::Ready {
+            port,
+            tokens: tokens.clone(),
+        },
+    )?;
+    let switching: Switching = read_frame(conn, FRAME_LIMIT)?;
+    fault::point("target.channel")?;
+    if [switching.fds.len(), switching.spares.len()] != [threads.len(); 2] {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the channels are not those of the threads",
+        ));
+    }
+    let mut channels = await_channels(client, &tokens)?;
+    fault::point("target.take")?;
+    let mut deputies = Vec::with_capacity(threads.len());
+    let numbers = switching.fds.into_iter().zip(switching.spares);
+    for ((thread, token), (fd, spare)) in threads.iter().zip(&tokens).zip(numbers) {
+        let channel = channels.remove(token).ok_or(io::ErrorKind::NotConnected)?;
+        let mut deputy = Deputy::new(channel, thread.stub, thread.channel_fd);
+        deputy.take_over(fd)?;
+        deputy.spare = Some(spare);
+        deputies.push(deputy);
+    }
+    Ok(deputies)
+}
+
+/// Has mosd expect a channel; its token, as text.
+pub fn announce_channel(client: &mut Client) -> io::Result<String> {
     let mut raw = [0; TOKEN_LEN];
     random(&mut raw)?;
     let token: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
     client.send(&ToMosd::Expect {
         token: token.clone(),
     })?;
-    fault::point("target.ready")?;
-    write_frame(
-        conn,
-        &Built::Ready {
-            port,
-            token: token.clone(),
-        },
-    )?;
-    let switching: Switching = read_frame(conn, FRAME_LIMIT)?;
-    fault::point("target.channel")?;
-    let fd = await_channel(client, &token)?;
-    let mut deputy = Deputy::new(fd, base, channel_fd);
-    fault::point("target.take")?;
-    deputy.take_over(switching.fd)?;
-    deputy.spare = Some(switching.spare);
-    Ok(deputy)
+    Ok(token)
 }
 
-fn await_channel(client: &mut Client, wanted: &str) -> io::Result<OwnedFd> {
+/// Waits until all announced channels are there.
+pub fn await_channels(
+    client: &mut Client,
+    wanted: &[String],
+) -> io::Result<BTreeMap<String, OwnedFd>> {
     let deadline = Instant::now() + CHANNEL_WAIT;
-    loop {
+    let mut channels = BTreeMap::new();
+    while channels.len() < wanted.len() {
         client.wait_readable(deadline.saturating_duration_since(Instant::now()))?;
         match client.recv()? {
-            (FromMosd::Channel { token }, Some(fd)) if token == wanted => return Ok(fd),
+            (FromMosd::Channel { token }, Some(fd)) if wanted.contains(&token) => {
+                channels.insert(token, fd);
+            }
             (FromMosd::ListYours { id }, _) => client.send(&ToMosd::Mine {
                 id,
                 procs: Vec::new(),
@@ -63,4 +93,5 @@ fn await_channel(client: &mut Client, wanted: &str) -> io::Result<OwnedFd> {
             _ => {}
         }
     }
+    Ok(channels)
 }

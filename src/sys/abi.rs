@@ -49,6 +49,8 @@ words! {
     SYS_ACCEPT = libc::SYS_accept;
     SYS_ACCEPT4 = libc::SYS_accept4;
     SYS_CLONE = libc::SYS_clone;
+    SYS_RSEQ = libc::SYS_rseq;
+    SYS_TGKILL = libc::SYS_tgkill;
     SYS_CLONE3 = libc::SYS_clone3;
     SYS_FORK = libc::SYS_fork;
     SYS_VFORK = libc::SYS_vfork;
@@ -118,6 +120,7 @@ pub const EFAULT: i32 = libc::EFAULT;
 pub const EBADF: i32 = libc::EBADF;
 pub const ENOMEM: i32 = libc::ENOMEM;
 pub const EAGAIN: i32 = libc::EAGAIN;
+pub const EMFILE: i32 = libc::EMFILE;
 pub const ESRCH: i32 = libc::ESRCH;
 pub const EPERM: i32 = libc::EPERM;
 

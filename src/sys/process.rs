@@ -51,8 +51,18 @@ pub fn robust_list(tid: i32) -> io::Result<(u64, u64)> {
 /// Whether two processes share their memory (as between `vfork` and `exec`). `None` when the kernel does not tell.
 pub fn same_memory(a: i32, b: i32) -> Option<bool> {
     const KCMP_VM: i32 = 1;
+    same(a, b, KCMP_VM)
+}
+
+/// Whether two threads share their descriptors. `None` when the kernel does not tell.
+pub fn same_files(a: i32, b: i32) -> Option<bool> {
+    const KCMP_FILES: i32 = 2;
+    same(a, b, KCMP_FILES)
+}
+
+fn same(a: i32, b: i32, what: i32) -> Option<bool> {
     // SAFETY: no pointers.
-    match check(unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) }) {
+    match check(unsafe { libc::syscall(libc::SYS_kcmp, a, b, what, 0, 0) }) {
         Ok(order) => Some(order == 0),
         Err(_) => None,
     }

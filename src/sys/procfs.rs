@@ -53,6 +53,8 @@ pub struct Stat {
 /// The fields of `/proc/PID/status` that somebody here uses. Signal sets: bit `n` is signal `n + 1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// Number of the process that the thread belongs to.
+    pub group: i32,
     pub threads: u32,
     pub tracer: i32,
     pub filters: u32,
@@ -172,6 +174,7 @@ fn parse_status(text: &str) -> Status {
         let set = || u64::from_str_radix(first, 16).unwrap_or(0);
         match key {
             "Threads" => status.threads = number() as u32,
+            "Tgid" => status.group = number() as i32,
             "TracerPid" => status.tracer = number() as i32,
             "Seccomp_filters" => status.filters = number() as u32,
             "Uid" => status.uid = number() as u32,

@@ -143,6 +143,9 @@ fn action(verdict: Verdict) -> u32 {
 
 /// Flags of an installation with a listener: also used where the call is made inside another process.
 pub const INSTALL_FLAGS: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE_RECV;
+/// More flags: for all threads of the process, which have the same filters so far.
+pub const ALL_THREADS: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC | TSYNC_ESRCH;
+const TSYNC_ESRCH: u64 = 1 << 4;
 /// Operation of `seccomp(2)` that installs a filter.
 pub const SET_MODE_FILTER: u64 = libc::SECCOMP_SET_MODE_FILTER as u64;
 const WAIT_KILLABLE_RECV: u64 = 1 << 5;

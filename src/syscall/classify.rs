@@ -25,11 +25,16 @@ pub(super) fn by_arguments(
         nr::SETITIMER => (args[0] as u32 == 1 || args[0] as u32 == 2).then_some(CPU_TIMER),
         nr::TIMER_CREATE => cpu_clock(args[0]).map(|_| CPU_TIMER),
         nr::CLOCK_GETTIME => own_clock(args[0], home).then_some(Class::Host(HostCall::CpuClock)),
-        nr::DUP2 | nr::DUP3 => (args[1] as i32 == home.channel_fd && home.channel_fd >= 0)
+        nr::DUP2 | nr::DUP3 => home
+            .channels
+            .contains(args[1] as i32)
             .then_some(Class::Host(HostCall::DupOverChannel)),
         nr::CLOSE_RANGE => {
-            let channel = home.channel_fd as u32;
-            let over = home.channel_fd >= 0 && (args[0] as u32..=args[1] as u32).contains(&channel);
+            let range = args[0] as u32..=args[1] as u32;
+            let over = home
+                .channels
+                .iter()
+                .any(|channel| range.contains(&(channel as u32)));
             (!over).then_some(Class::Forward)
         }
         nr::SETRLIMIT => (!kept_by_guest(args[0])).then_some(Class::Forward),

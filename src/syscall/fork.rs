@@ -35,6 +35,17 @@ const KNOWN: u64 = CLONE_VM
     | CLONE_UNTRACED
     | CLONE_CLEAR_SIGHAND;
 
+/// Flags that a thread of a guest must have.
+const THREAD: u64 = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+/// Flags that it can have.
+const MAY_THREAD: u64 = THREAD
+    | CLONE_SYSVSEM
+    | CLONE_SETTLS
+    | CLONE_PARENT_SETTID
+    | CLONE_CHILD_CLEARTID
+    | CLONE_CHILD_SETTID
+    | CLONE_DETACHED;
+
 /// What a fork-like call asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fork {
@@ -125,7 +136,8 @@ pub(super) fn obstacle(nr: u64, args: &[u64; 6], mem: &dyn GuestMemory) -> Optio
         Err(error) => return Some(Class::Refuse(i64::from(error))),
     };
     if fork.flags & CLONE_THREAD != 0 {
-        Some(Class::GoHome("threads"))
+        let usual = fork.flags & THREAD == THREAD && fork.flags & !MAY_THREAD == 0 && !fork.unusual;
+        (!usual).then_some(Class::GoHome("unusual thread"))
     } else if fork.flags & CLONE_VM != 0 && fork.flags & CLONE_VFORK == 0 {
         Some(Class::GoHome("memory shared with a child"))
     } else if fork.unusual || fork.flags & !KNOWN != 0 {

@@ -57,6 +57,44 @@ pub trait GuestMemory {
     }
 }
 
+/// A set of small descriptor numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fds([u64; Fds::END as usize / 64]);
+
+impl Fds {
+    /// Numbers below this can be members.
+    pub const END: i32 = 1024;
+
+    /// The set of one number.
+    pub const fn one(fd: i32) -> Fds {
+        let mut fds = Fds([0; Fds::END as usize / 64]);
+        if 0 <= fd && fd < Fds::END {
+            fds.0[fd as usize / 64] = 1 << (fd % 64);
+        }
+        fds
+    }
+
+    pub fn contains(&self, fd: i32) -> bool {
+        (0..Fds::END).contains(&fd) && self.0[fd as usize / 64] >> (fd % 64) & 1 == 1
+    }
+
+    pub fn insert(&mut self, fd: i32) {
+        if (0..Fds::END).contains(&fd) {
+            self.0[fd as usize / 64] |= 1 << (fd % 64);
+        }
+    }
+
+    pub fn remove(&mut self, fd: i32) {
+        if (0..Fds::END).contains(&fd) {
+            self.0[fd as usize / 64] &= !(1 << (fd % 64));
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = i32> {
+        (0..Fds::END).filter(|fd| self.contains(*fd))
+    }
+}
+
 /// Where a request may put things in its deputy's memory, and what must stay hidden there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -64,8 +102,8 @@ pub struct Home {
     pub stub: u64,
     /// A larger area mapped at home by an earlier request: address and length in bytes.
     pub big: Option<(u64, u64)>,
-    /// Number of the channel's descriptor, which the program must not see.
-    pub channel_fd: i32,
+    /// Numbers of the channels' descriptors, which the program must not see.
+    pub channels: Fds,
     /// The program's pid, as it knows it.
     pub pid: i32,
 }

@@ -42,7 +42,7 @@ mod unpack;
 
 pub use exec::plan_exec;
 pub use filter::{Rule, filter_rules};
-pub use memory::{Fault, GuestMemory, Home, StrError};
+pub use memory::{Fault, Fds, GuestMemory, Home, StrError};
 pub use pack::PIECE;
 pub use row::{Class, HostCall, Local, Restart, Row, Test, TimeOut};
 pub use timeouts::{temporary_mask, time_out_ns, with_time_left};

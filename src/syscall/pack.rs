@@ -12,6 +12,7 @@
 use super::memory::{BAD, GuestMemory, Home, LOWEST, StrError, TASK_END, bytes};
 use super::unpack::{Copy, Count, Unpack, When};
 use super::{Forward, Plan, Step};
+use crate::syscall::Fds;
 use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, REQUEST_LEN, Request, STAGING_SIZE};
 
 /// Most bytes of data that one request moves. Longer transfers are made in pieces of this size: no pipe, socket or terminal
@@ -65,7 +66,7 @@ pub(super) struct Pack<'a> {
     /// Bytes that earlier requests of the same call have moved.
     pub done: u64,
     pub step: Step,
-    pub hide: Option<i32>,
+    pub hide: Option<Box<Fds>>,
     /// A word of the answer that becomes the value of a successful call.
     pub value_at: Option<(Id, usize)>,
     pieces: Vec<Piece>,
@@ -319,7 +320,7 @@ impl<'a> Pack<'a> {
     }
 
     pub fn is_channel(&self, fd: i32) -> bool {
-        fd >= 0 && fd == self.home.channel_fd
+        self.home.channels.contains(fd)
     }
 
     /// Lays all out and makes the request.

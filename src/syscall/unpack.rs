@@ -2,6 +2,7 @@
 
 use super::errno;
 use super::memory::GuestMemory;
+use crate::syscall::Fds;
 
 /// When an output is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub(super) struct Copy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpack {
     pub(super) copies: Vec<Copy>,
-    /// Number of a descriptor to leave out of a list of directory entries.
-    pub(super) hide: Option<i32>,
+    /// Numbers of descriptors to leave out of a list of directory entries.
+    pub(super) hide: Option<Box<Fds>>,
     /// Offset of a word in the answer that becomes the value of a successful call.
     pub(super) value_at: Option<usize>,
 }
@@ -86,9 +87,9 @@ impl Unpack {
     /// could not be stored, or fewer bytes when some of a stream could not; `-EIO` when the answer is too short.
     pub fn finish(&self, mem: &dyn GuestMemory, value: i64, out: &[u8]) -> i64 {
         let hidden;
-        let (value, out) = match self.hide {
-            Some(fd) if value > 0 => {
-                hidden = super::shapes::dents::without(&out[..out.len().min(value as usize)], fd);
+        let (value, out) = match &self.hide {
+            Some(fds) if value > 0 => {
+                hidden = super::shapes::dents::without(&out[..out.len().min(value as usize)], fds);
                 (hidden.len() as i64, &hidden[..])
             }
             _ => (value, out),

@@ -50,8 +50,8 @@ pub enum Verdict {
 /// After the image: the receiver has built the process and it can start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Built {
-    /// Switch the deputy's channel to this port and token.
-    Ready { port: u16, token: String },
+    /// Switch the deputies' channels to this port, each with its token, in the order of the threads.
+    Ready { port: u16, tokens: Vec<String> },
     /// It could not be built; the sender keeps the process.
     Failed(String),
 }
@@ -67,8 +67,9 @@ pub enum Started {
 /// receiver closes when it has taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switching {
-    pub fd: u64,
-    /// The descriptor of the sender's own channel that the deputy keeps: when the new one ends, the deputy is the sender's again.
-    /// The receiver has it closed when the process is its own for good.
-    pub spare: u64,
+    /// One for each thread.
+    pub fds: Vec<u64>,
+    /// The descriptors of the sender's own channels that the deputies keep: when a new one ends, its deputy is the sender's again.
+    /// The receiver has them closed when the process is its own for good.
+    pub spares: Vec<u64>,
 }

@@ -3,8 +3,9 @@
 #include <sys/prctl.h>
 
 static void reparent(void) {
-    int tell[2], go[2];
+    int tell[2], go[2], seen[2];
     EQ(pipe(tell), 0);
+    EQ(pipe(seen), 0);
     EQ(pipe(go), 0);
     pid_t top = getpid();
     pid_t kid = fork();
@@ -14,12 +15,15 @@ static void reparent(void) {
         if (grand == 0) {
             char byte;
             EQ(getppid(), middle);
+            EQ(write(seen[1], "s", 1), 1);
             EQ(write(tell[1], &(pid_t){getpid()}, sizeof(pid_t)), (ssize_t)sizeof(pid_t));
             EQ(read(go[0], &byte, 1), 1);
             EQ(getppid(), top);
             t_spin(0.01);
             _exit(17);
         }
+        char byte;
+        EQ(read(seen[0], &byte, 1), 1);
         t_spin(0.01);
         _exit(3);
     }
@@ -29,7 +33,7 @@ static void reparent(void) {
     EQ(write(go[1], "g", 1), 1);
     EQ(WEXITSTATUS(t_wait(grand)), 17);
     for (int i = 0; i < 2; i++)
-        close(tell[i]), close(go[i]);
+        close(tell[i]), close(go[i]), close(seen[i]);
 }
 
 static char state_of(pid_t pid) {

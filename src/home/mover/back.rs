@@ -11,15 +11,13 @@ use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, limit_silence, target};
 use crate::sys::{abi, mem, pagemap, tracked};
-use crate::wire::channel::{NO_CALL, Request};
+use crate::wire::channel::{NO_CALL, ROOM, Request};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built, Started, Verdict};
 
 const PAGE: u64 = 4096;
-/// The address space from the stub on that belongs to mos.
-const RESERVED: u64 = 4 << 30;
 
 /// Receives process `pid`; on failure it runs on where it was.
 pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
@@ -47,13 +45,8 @@ fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<(
     let mut arrival = Arrival::new(pid, meta)?;
     fault::point("target.pages")?;
     pages::receive(conn, &mut |addr, data| arrival.page(addr, data))?;
-    let deputy = target::take_deputy(
-        conn,
-        client,
-        port,
-        (arrival.meta.stub, arrival.meta.channel_fd),
-    )?;
-    arrival.finish(deputy)?;
+    let deputies = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
+    arrival.finish(deputies)?;
     // The sender's copy is void from the switch on, whether or not it hears this.
     let _ = write_frame(conn, &Started::Yes);
     Ok(())
@@ -111,9 +104,10 @@ impl Arrival {
         Ok(())
     }
 
-    fn finish(&mut self, mut deputy: Deputy) -> io::Result<()> {
+    fn finish(&mut self, mut deputies: Vec<Deputy>) -> io::Result<()> {
+        let deputy = &mut deputies[0];
         deputy.call(abi::SYS_BRK, [self.meta.mm.brk, 0, 0, 0, 0, 0])?;
-        self.grow_stack(&mut deputy)?;
+        self.grow_stack(deputy)?;
         let plan = reconcile::plan(
             &areas::areas(self.pid)?,
             &self.meta.areas,
@@ -123,7 +117,7 @@ impl Arrival {
             deputy.call(abi::SYS_MUNMAP, [*start, end - start, 0, 0, 0, 0])?;
         }
         for area in &plan.map {
-            map(&mut deputy, area)?;
+            map(deputy, area)?;
         }
         for (start, end, prot) in &plan.protect {
             deputy.call(
@@ -131,7 +125,7 @@ impl Arrival {
                 [*start, end - start, u64::from(*prot), 0, 0, 0],
             )?;
         }
-        self.forget_stale(&mut deputy)?;
+        self.forget_stale(deputy)?;
         let shared = |addr: u64| {
             self.meta
                 .areas
@@ -143,7 +137,7 @@ impl Arrival {
                 force(self.pid, *addr, data)?;
             }
         }
-        resume::resume(self.pid, &self.meta, deputy)
+        resume::resume(self.pid, &self.meta, deputies)
     }
 
     /// The stack grows by being touched, so that it stays one area.
@@ -187,7 +181,7 @@ impl Arrival {
 }
 
 fn reserved(meta: &Meta) -> (u64, u64) {
-    (meta.stub, meta.stub + RESERVED)
+    (meta.stub, meta.stub + ROOM)
 }
 
 /// Writes contents; over a private file only what differs from it, so that the rest stays the file's.

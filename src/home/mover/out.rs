@@ -2,10 +2,11 @@
 
 use std::os::unix::net::UnixStream;
 
-use crate::home::mover::seize::{self, Held};
+use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{OutJob, register};
 use crate::image::capture::Calls;
-use crate::image::{HomeId, Meta, MmLayout, areas, capture, check, vdso};
+use crate::image::{HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
+use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, Stayed};
 use crate::migrate::{fault, limit_silence};
@@ -62,47 +63,52 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     source::offer(&mut conn, &Opening::Migrate(offer))?;
 
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
-    let Held {
-        mut deputy,
-        thread,
-        areas,
-    } = seize::seize(job.pid, job.filters, warden, &lost)?;
-    let meta = complete(job, id, &mut deputy, thread, areas)?;
+    let Held { mut threads, areas } = seize::seize(job.pid, job.filters, warden, &lost)?;
+    let meta = complete(job, id, &mut threads, areas)?;
     source::send_image(&mut conn, job.pid, &meta)?;
-    deputy.set_actions(&mirrored_all(&meta.actions, meta.stub))?;
-    source::hand_over(&mut conn, &mut deputy, job.node)?;
+    threads[0]
+        .deputy
+        .set_actions(&mirrored_all(&meta.actions, meta.stub))?;
+    let mut deputies: Vec<&mut Deputy> = threads.iter_mut().map(|held| &mut held.deputy).collect();
+    source::hand_over(&mut conn, &mut deputies, meta.stub, job.node)?;
     Ok(Outcome::Done)
 }
 
-/// Asks the process for what only it can tell, and makes the image.
+/// Asks the threads for what only they can tell, and makes the image.
 fn complete(
     job: &OutJob,
     home: HomeId,
-    deputy: &mut crate::migrate::deputy::Deputy,
-    mut thread: crate::image::Thread,
+    held: &mut [HeldThread],
     areas: Vec<crate::image::Area>,
 ) -> Result<Meta, Stayed> {
     fault::point("source.inner")?;
-    let actions = deputy.actions()?;
+    let first = &mut held[0].deputy;
+    let actions = first.actions()?;
     for which in [1, 2] {
-        let (value, timer) = deputy.call_out(abi::SYS_GETITIMER, [which, 0, 0, 0, 0, 0], 1, 32)?;
+        let (value, timer) = first.call_out(abi::SYS_GETITIMER, [which, 0, 0, 0, 0, 0], 1, 32)?;
         if value == 0 && timer.iter().any(|byte| *byte != 0) {
             return Err(Stayed("it has a timer that counts its CPU time".to_owned()));
         }
     }
-    let (base, channel_fd) = (deputy.base, deputy.channel_fd);
-    let inner = capture::inner_state(deputy)?;
-    thread.altstack = inner.altstack;
-    thread.clear_tid = inner.clear_tid;
-    thread.tid = job.pid;
+    let base = first.base;
+    let mut inner = capture::Inner::default();
+    let mut threads = Vec::with_capacity(held.len());
+    for HeldThread { deputy, thread } in held.iter_mut().rev() {
+        inner = capture::inner_state(deputy)?;
+        threads.push(Thread {
+            altstack: inner.altstack,
+            clear_tid: inner.clear_tid,
+            ..std::mem::take(thread)
+        });
+    }
+    threads.reverse();
     let stat = procfs::stat(job.pid)?;
     let mm = layout(&stat, inner.brk);
     let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
     Ok(Meta {
         home,
         stub: base,
-        channel_fd,
-        threads: vec![thread],
+        threads,
         vdso_hash: vdso::hash(job.pid, &areas)?,
         areas,
         mm,

@@ -29,17 +29,122 @@ const SYSCALL_LEN: u64 = 2;
 /// Long enough for a deputy to get into its call, or through it.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
+/// A thread for which everything is prepared that can fail.
+enum Ready<'a> {
+    /// It waits in its stub for this frame.
+    Frame(Vec<u8>, Deputy),
+    Call(Box<InCall<'a>>),
+}
+
+/// A traced thread that is to be put back into a call that was interrupted.
+struct InCall<'a> {
+    running: Running,
+    thread: &'a Thread,
+    regs: [u64; 27],
+    deputy: Deputy,
+    nr: u64,
+    /// The kernel's code for how it was interrupted.
+    code: i64,
+}
+
 /// Lets the process go on natively. All its signals are blocked until the registers are set.
-pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
-    let thread = &meta.threads[0];
-    deputy.call(
-        abi::SYS_ARCH_PRCTL,
-        [abi::ARCH_SET_FS, thread.regs[FS_BASE], 0, 0, 0, 0],
-    )?;
-    deputy.call(
-        abi::SYS_ARCH_PRCTL,
-        [abi::ARCH_SET_GS, thread.regs[GS_BASE], 0, 0, 0, 0],
-    )?;
+pub fn resume(pid: i32, meta: &Meta, mut deputies: Vec<Deputy>) -> io::Result<()> {
+    deputies[0].set_actions(&meta.actions)?;
+    let mut ready = Vec::with_capacity(deputies.len());
+    for (thread, deputy) in meta.threads.iter().zip(deputies) {
+        ready.push(prepare(pid, thread, deputy)?);
+    }
+    if let [first, _, ..] = &mut ready[..] {
+        // Threads must not go back to the sender when others are home already.
+        match first {
+            Ready::Frame(_, deputy) => deputy.settle_all()?,
+            Ready::Call(call) => call.deputy.settle_all()?,
+        }
+    }
+    let frames = ready
+        .iter()
+        .filter(|ready| matches!(ready, Ready::Frame(..)))
+        .count() as u64;
+    let mut stopped = Vec::new();
+    let mut waiting = Vec::new();
+    for thread in ready {
+        match thread {
+            Ready::Frame(frame, deputy) => waiting.push((frame, deputy)),
+            Ready::Call(call) => stopped.push(call.enter(pid)?),
+        }
+    }
+    for (frame, mut deputy) in waiting {
+        leave_stub(frames, &frame, &mut deputy)?;
+    }
+    stopped.into_iter().try_for_each(|task| task.detach(0))
+}
+
+fn prepare(pid: i32, thread: &Thread, mut deputy: Deputy) -> io::Result<Ready<'_>> {
+    kernel_state(pid, thread, &mut deputy)?;
+    let caught: Vec<Vec<u8>> = deputy.signals.drain(..).map(|info| info.to_vec()).collect();
+    for info in thread.pending.iter().chain(&caught) {
+        // Taken off the home process, and not yet given to the program.
+        deputy.queue_signal(pid, thread.tid, info)?;
+    }
+    let mut regs = words(&thread.regs)?;
+    if let Resume::Written { bytes, .. } = thread.resume {
+        // Part of a write was made: natively that part is its result.
+        (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
+    } else if let Some((nr, code)) = thread.interrupted {
+        if let Ok(running) = Running::seize(thread.tid, 0) {
+            set_altstack(thread, &mut deputy)?;
+            return Ok(Ready::Call(Box::new(InCall {
+                running,
+                thread,
+                regs,
+                deputy,
+                nr,
+                code,
+            })));
+        }
+        // Somebody else traces it. It makes the call again, also if a handler comes first.
+        times::comes(pid, deputy.base, thread, &mut regs);
+    }
+    Ok(Ready::Frame(frame(thread, &regs, &deputy)?, deputy))
+}
+
+impl InCall<'_> {
+    /// Puts the thread back into its call: the kernel will decide between repetition and `EINTR`. It stays stopped.
+    fn enter(self, pid: i32) -> io::Result<Stopped> {
+        let InCall {
+            running,
+            thread,
+            mut regs,
+            mut deputy,
+            nr,
+            code,
+        } = self;
+        if let Some(call) = Timed::of(thread, &regs) {
+            return call.rearm(running, thread, regs, &mut deputy);
+        }
+        times::comes(pid, deputy.base, thread, &mut regs);
+        let code = match thread.resume {
+            // The restart block of the home process still holds it. (`rt_sigreturn` would clear it.)
+            Resume::RestartBlock { .. } => -abi::ERESTART_RESTARTBLOCK,
+            _ => code,
+        };
+        in_call(&mut regs, nr, code);
+        let task = running.stop_past_signals()?;
+        release(
+            task.ok_or(io::ErrorKind::UnexpectedEof)?,
+            thread,
+            regs,
+            &deputy,
+        )
+    }
+}
+
+/// What the home kernel keeps of a thread and the guest's kernel may have changed.
+fn kernel_state(pid: i32, thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
+    for (which, at) in [(abi::ARCH_SET_FS, FS_BASE), (abi::ARCH_SET_GS, GS_BASE)] {
+        let base = *thread.regs.get(at).ok_or(io::ErrorKind::InvalidData)?;
+        deputy.call(abi::SYS_ARCH_PRCTL, [which, base, 0, 0, 0, 0])?;
+    }
     if thread.robust.0 != 0 {
         deputy.call(
             abi::SYS_SET_ROBUST_LIST,
@@ -47,44 +152,16 @@ pub fn resume(pid: i32, meta: &Meta, mut deputy: Deputy) -> io::Result<()> {
         )?;
     }
     deputy.call(abi::SYS_SET_TID_ADDRESS, [thread.clear_tid, 0, 0, 0, 0, 0])?;
-    deputy.set_actions(&meta.actions)?;
-    let caught: Vec<Vec<u8>> = deputy.signals.drain(..).map(|info| info.to_vec()).collect();
-    for info in thread.pending.iter().chain(&caught) {
-        // Taken off the home process, and not yet given to the program.
-        deputy.queue_signal(pid, pid, info)?;
+    let (address, size, signature) = thread.rseq;
+    if address != 0 && !thread.rseq_at_home {
+        // The kernel wants the area as it was before its first registration.
+        mem::write_all(pid, address, &[0, u32::MAX].map(u32::to_le_bytes).concat())?;
+        deputy.call(
+            abi::SYS_RSEQ,
+            [address, u64::from(size), 0, u64::from(signature), 0, 0],
+        )?;
     }
-    let mut regs = words(&thread.regs)?;
-    if let Resume::Written { bytes, .. } = thread.resume {
-        // Part of a write was made: natively that part is its result.
-        (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
-        return leave_stub(thread, &regs, &mut deputy);
-    }
-    let Some((nr, code)) = thread.interrupted else {
-        return leave_stub(thread, &regs, &mut deputy);
-    };
-    set_altstack(thread, &mut deputy)?;
-    let Ok(running) = Running::seize(pid, 0) else {
-        // Somebody else traces it. It makes the call again, also if a handler comes first.
-        times::comes(pid, deputy.base, thread, &mut regs);
-        return leave_stub(thread, &regs, &mut deputy);
-    };
-    if let Some(call) = Timed::of(thread, &regs) {
-        return call.rearm(running, thread, regs, deputy);
-    }
-    times::comes(pid, deputy.base, thread, &mut regs);
-    let code = match thread.resume {
-        // The restart block of the home process still holds it. (`rt_sigreturn` would clear it.)
-        Resume::RestartBlock { .. } => -abi::ERESTART_RESTARTBLOCK,
-        _ => code,
-    };
-    in_call(&mut regs, nr, code);
-    let task = running.stop_past_signals()?;
-    release(
-        task.ok_or(io::ErrorKind::UnexpectedEof)?,
-        thread,
-        regs,
-        &deputy,
-    )
+    Ok(())
 }
 
 /// Registers as of a thread that is about to leave the kernel, a call interrupted: the kernel repeats it, or has it fail if a handler
@@ -146,8 +223,8 @@ impl Timed {
         running: Running,
         thread: &Thread,
         mut regs: [u64; 27],
-        mut deputy: Deputy,
-    ) -> io::Result<()> {
+        deputy: &mut Deputy,
+    ) -> io::Result<Stopped> {
         let mut input = Vec::new();
         if let Some((at, time)) = self.time {
             self.args[at] = deputy.base + INLINE_IN;
@@ -160,7 +237,7 @@ impl Timed {
             ..Request::default()
         };
         deputy.send(&request, &input)?;
-        let (task, result) = stop_in_call(running, &mut deputy)?;
+        let (task, result) = stop_in_call(running, deputy)?;
         if result == -abi::ERESTART_RESTARTBLOCK {
             in_call(&mut regs, self.nr, result);
         } else {
@@ -168,12 +245,17 @@ impl Timed {
             (regs[RAX], regs[RIP]) = (result as u64, regs[RIP] + SYSCALL_LEN);
             regs[ORIG_RAX] = NO_CALL;
         }
-        release(task, thread, regs, &deputy)
+        release(task, thread, regs, deputy)
     }
 }
 
-/// Gives the stopped deputy the program's registers and lets it go.
-fn release(task: Stopped, thread: &Thread, regs: [u64; 27], deputy: &Deputy) -> io::Result<()> {
+/// Gives the stopped deputy the program's registers: it needs only be let go.
+fn release(
+    task: Stopped,
+    thread: &Thread,
+    regs: [u64; 27],
+    deputy: &Deputy,
+) -> io::Result<Stopped> {
     let mut injector = Injector::new(task, deputy.base + stub::gadget())?;
     for fd in deputy.spare.into_iter().chain([deputy.channel_fd as u64]) {
         injector.raw_call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
@@ -184,7 +266,7 @@ fn release(task: Stopped, thread: &Thread, regs: [u64; 27], deputy: &Deputy) -> 
     task.set_regs(&Regs::from_array(regs))?;
     task.set_xsave(&thread.xsave)?;
     task.set_sigmask(thread.mask)?;
-    task.detach(0)
+    Ok(task)
 }
 
 fn set_altstack(thread: &Thread, deputy: &mut Deputy) -> io::Result<()> {
@@ -224,7 +306,8 @@ fn stop_in_call(mut running: Running, deputy: &mut Deputy) -> io::Result<(Stoppe
     }
 }
 
-fn leave_stub(thread: &Thread, regs: &[u64; 27], deputy: &mut Deputy) -> io::Result<()> {
+/// The signal frame by which a thread leaves its stub.
+fn frame(thread: &Thread, regs: &[u64; 27], deputy: &Deputy) -> io::Result<Vec<u8>> {
     let at = deputy.base + FRAME;
     let frame = stub::frame::build(regs, &thread.xsave, thread.mask, thread.altstack, at);
     if frame.len() as u64 > FRAME_SIZE {
@@ -232,12 +315,19 @@ fn leave_stub(thread: &Thread, regs: &[u64; 27], deputy: &mut Deputy) -> io::Res
             "its processor state is larger than the stub's frame",
         ));
     }
+    Ok(frame)
+}
+
+/// Has a thread leave its stub, together with all `threads` that do.
+fn leave_stub(threads: u64, frame: &[u8], deputy: &mut Deputy) -> io::Result<()> {
+    let at = deputy.base + FRAME;
     let request = Request {
         flags: RESUME,
+        args: [threads, 0, 0, 0, 0, 0],
         in_len: frame.len() as u64,
         in_ptr: at,
         out_ptr: at,
         ..Request::default()
     };
-    deputy.send(&request, &frame)
+    deputy.send(&request, frame)
 }

@@ -3,7 +3,8 @@
 //! Between the first register change and the last the process is not its own; should the mover be killed in those microseconds,
 //! it cannot be saved. Everything before and after is safe: the stub rolls back by itself.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -14,14 +15,18 @@ use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
 use crate::migrate::tracee;
+use crate::sys::errno::is_gone;
 use crate::sys::inject::Injector;
 use crate::sys::process::random;
 use crate::sys::ptrace::{Running, Stopped};
 use crate::sys::socket::{AbstractListener, peer_pid};
 use crate::sys::status::Status;
 use crate::sys::stub;
-use crate::sys::{abi, mem, tracked};
-use crate::wire::channel::{CODE, DATA, FRAME, FRAME_SIZE, STACK_TOP, STUB_SIZE};
+use crate::sys::{abi, mem, procfs, tracked};
+use crate::syscall::Fds;
+use crate::wire::channel::{
+    CODE, DATA, FRAME, FRAME_SIZE, ROOM, STACK_TOP, STUB_SIZE, THREADS, stub_of,
+};
 use crate::wire::frame::write_frame;
 
 /// How long a process may stay in the kernel before a move is given up.
@@ -35,55 +40,103 @@ const PLACES: [u64; 6] = [
     0x5300_0000_0000,
     0x1900_0000_0000,
 ];
-/// Descriptor numbers for the channel, from the highest that is tried down.
-const HIGHEST_FD: u64 = 1023;
 
 /// An alternate stack that `rt_sigreturn` finds invalid and therefore ignores: the process keeps the one that it has, which cannot be
 /// read from outside.
 const KEEP_ALTSTACK: (u64, i32, u64) = (0, 7, 0);
 
-/// A process that stands in its stub and serves the mover.
-pub struct Held {
+/// One thread of a process that stands in its stub and serves the mover.
+pub struct HeldThread {
     pub deputy: Deputy,
     pub thread: Thread,
+}
+
+/// A process all of whose threads do. The first is the one whose stub has the process's signal handler.
+pub struct Held {
+    pub threads: Vec<HeldThread>,
     pub areas: Vec<Area>,
 }
 
-/// Stops `pid`, puts the stub in and connects it. On failure the process runs on.
+/// Stops `pid`, puts the stubs in and connects them. On failure the process runs on.
 pub fn seize(pid: i32, filters: u32, warden: &mut UnixStream, lost: &str) -> Result<Held, Stayed> {
     fault::point("source.stop")?;
-    Running::seize(pid, 0)?;
-    let entered = stop(pid, warden).and_then(|()| enter(pid, filters, lost));
+    let mut tids = Vec::new();
+    let entered = stop(pid, &mut tids, warden).and_then(|()| enter(pid, &tids, filters, lost));
     match entered {
         Ok(entry) => accept(entry),
         Err(why) => {
-            // Detaching lets it run on; if it died meanwhile there is nothing to detach from.
-            let _ = tracee::detach(pid);
+            // Detaching lets them run on; from what died meanwhile, or is on its way already, there is nothing to detach.
+            for tid in tids {
+                let _ = tracee::detach(tid);
+            }
             Err(why)
         }
     }
 }
 
-/// Waits for the stop; signals that come first are delivered as they would have been.
-fn stop(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
-    tracee::interrupt(pid)?;
-    write_frame(warden, &FromMover::Seized)?;
+/// Seizes and stops every thread, also those that come up meanwhile; `tids` are those seized, in the order of their numbers but
+/// for the first.
+fn stop(pid: i32, tids: &mut Vec<i32>, warden: &mut UnixStream) -> Result<(), Stayed> {
     let deadline = Instant::now() + STOP_WAIT;
     loop {
-        let Some(status) = tracee::wait_until(pid, deadline)? else {
+        let found = procfs::threads(pid)?;
+        let new: Vec<i32> = found
+            .into_iter()
+            .filter(|tid| !tids.contains(tid))
+            .collect();
+        if new.is_empty() {
+            break;
+        }
+        let mut seized = Vec::with_capacity(new.len());
+        for tid in new {
+            match Running::seize(tid, 0) {
+                Ok(_) => seized.push(tid),
+                // It ended since it was listed.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tids.extend(&seized);
+        for tid in &seized {
+            match tracee::interrupt(*tid) {
+                Err(error) if !is_gone(&error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        write_frame(warden, &FromMover::Seized)?;
+        for tid in seized {
+            if !stopped(tid, deadline)? {
+                tids.retain(|known| *known != tid);
+            }
+        }
+    }
+    if tids.contains(&pid) {
+        Ok(())
+    } else {
+        Err(Stayed("its first thread has ended".to_owned()))
+    }
+}
+
+/// Waits for the stop; signals that come first are delivered as they would have been. False: the thread has ended.
+fn stopped(tid: i32, deadline: Instant) -> Result<bool, Stayed> {
+    loop {
+        let Some(status) = tracee::wait_until(tid, deadline)? else {
             return Err(Stayed(
                 "it is busy in the kernel and cannot be stopped now".to_owned(),
             ));
         };
         match status {
-            Status::Event(..) => return Ok(capture::mend_interruption(pid)?),
+            Status::Event(..) => {
+                capture::mend_interruption(tid)?;
+                return Ok(true);
+            }
             Status::SignalStop(signo) => {
-                capture::mend_interruption(pid)?;
-                tracee::cont(pid, signo)?;
-                tracee::interrupt(pid)?;
+                capture::mend_interruption(tid)?;
+                tracee::cont(tid, signo)?;
+                tracee::interrupt(tid)?;
             }
             Status::GroupStop(_) => return Err(Stayed("it is stopped".to_owned())),
-            Status::Exited(_) | Status::Signaled(..) => return Err(Stayed("it ended".to_owned())),
+            Status::Exited(_) | Status::Signaled(..) => return Ok(false),
             Status::Continued | Status::SyscallStop => {}
         }
     }
@@ -110,76 +163,94 @@ const RIP: usize = 16;
 struct Entry {
     pid: i32,
     listener: AbstractListener,
-    base: u64,
-    channel_fd: i32,
-    thread: Thread,
+    threads: Vec<Thread>,
     areas: Vec<Area>,
 }
 
-fn enter(pid: i32, filters: u32, lost: &str) -> Result<Entry, Stayed> {
+fn enter(pid: i32, tids: &[i32], filters: u32, lost: &str) -> Result<Entry, Stayed> {
     let mut areas = areas::areas(pid)?;
     if let Some(why) = check::why_not(pid, &areas, filters) {
         return Err(Stayed(why));
     }
-    let mut thread = capture::thread_state(pid, &areas)?;
-    let (base, fresh) = place(pid, &mut areas)?;
-    if (base..base + STUB_SIZE).contains(&words(&thread.regs)?[RIP]) {
-        return Err(Stayed(AWAY.to_owned()));
+    let mut threads = Vec::with_capacity(tids.len());
+    for tid in tids {
+        threads.push(capture::thread_state(*tid, &areas)?);
     }
-    times::leaves(pid, (!fresh).then_some(base), &mut thread)?;
-    let channel_fd = free_descriptor(pid)?;
+    let (base, fresh) = place(pid, &areas)?;
+    for thread in &mut threads {
+        if (base..base + ROOM).contains(&words(&thread.regs)?[RIP]) {
+            return Err(Stayed(AWAY.to_owned()));
+        }
+        times::leaves(pid, base, thread)?;
+    }
+    for area in areas
+        .iter_mut()
+        .filter(|area| (base..base + ROOM).contains(&area.start))
+    {
+        area.kind = Kind::Stub;
+    }
+    let channels = free_descriptors(pid, threads.len())?;
+    for ((at, thread), channel_fd) in (0..).zip(&mut threads).zip(channels) {
+        thread.stub = stub_of(base, at);
+        thread.channel_fd = channel_fd;
+        thread.rseq_at_home = true;
+    }
     let mut name = [0; 16];
     random(&mut name)?;
     let name = format!("mos-mover-{:032x}", u128::from_le_bytes(name));
     let listener = AbstractListener::bind(&name)?;
     fault::point("source.stub")?;
-    if fresh {
-        map_stub(pid, base, &areas)?;
+    map_stubs(pid, base, fresh, threads.len() as u64 - 1, &areas)?;
+    for thread in &threads {
+        write_stub(pid, base, thread, &name, lost)?;
     }
+    for thread in &threads {
+        start(thread.tid, thread.stub)?;
+    }
+    Ok(Entry {
+        pid,
+        listener,
+        threads,
+        areas,
+    })
+}
+
+fn write_stub(pid: i32, base: u64, thread: &Thread, name: &str, lost: &str) -> Result<(), Stayed> {
+    let at = thread.stub;
     let frame = stub::frame::build(
         &words(&thread.regs)?,
         &thread.xsave,
         thread.mask,
         KEEP_ALTSTACK,
-        base + FRAME,
+        at + FRAME,
     );
     if frame.len() as u64 > FRAME_SIZE {
         return Err(Stayed(
             "its processor state is larger than the stub's frame".to_owned(),
         ));
     }
-    let data = stub::Data::new(channel_fd)
-        .connect_abstract(&name)
-        .rollback(base + FRAME)
+    let data = stub::Data::new(thread.channel_fd)
+        .connect_abstract(name)
+        .greeting(&thread.tid.to_le_bytes())
+        .rollback(at + FRAME)
+        .follows(base)
         .lost(lost)
         .encode();
-    mem::write_all(pid, base + CODE, stub::code())?;
-    mem::write_all(pid, base + DATA, &data)?;
-    mem::write_all(pid, base + FRAME, &frame)?;
-    start(pid, base)?;
-    Ok(Entry {
-        pid,
-        listener,
-        base,
-        channel_fd,
-        thread,
-        areas,
-    })
+    mem::write_all(pid, at + CODE, stub::code())?;
+    mem::write_all(pid, at + DATA, &data)?;
+    mem::write_all(pid, at + FRAME, &frame)?;
+    Ok(())
 }
 
 /// The stub's base, and whether it must be mapped: a process that has been away before still has its range.
-fn place(pid: i32, areas: &mut [Area]) -> Result<(u64, bool), Stayed> {
-    for area in areas.iter_mut() {
-        if let Some(base) = stub_at(pid, area) {
-            area.kind = Kind::Stub;
-            return Ok((base, false));
-        }
+fn place(pid: i32, areas: &[Area]) -> Result<(u64, bool), Stayed> {
+    if let Some(base) = areas.iter().find_map(|area| stub_at(pid, area)) {
+        return Ok((base, false));
     }
-    // A gigabyte above the stub is for the larger staging area.
     let free = |start: u64| {
         areas
             .iter()
-            .all(|area| area.end <= start || start + (4 << 30) <= area.start)
+            .all(|area| area.end <= start || start + ROOM <= area.start)
     };
     PLACES
         .into_iter()
@@ -201,29 +272,39 @@ fn stub_at(pid: i32, area: &Area) -> Option<u64> {
     is_stub.then_some(area.start)
 }
 
-fn map_stub(pid: i32, base: u64, areas: &[Area]) -> Result<(), Stayed> {
+/// Maps the first stub if it is not there, and `more` others.
+fn map_stubs(pid: i32, base: u64, fresh: bool, more: u64, areas: &[Area]) -> Result<(), Stayed> {
     let gadget = vdso::find_syscall(pid, areas)
         .ok_or_else(|| Stayed("it has no vDSO to make a system call from".to_owned()))?;
     let prot = abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC;
-    let flags =
-        abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED_NOREPLACE | abi::MAP_NORESERVE;
-    let at = Injector::new(Stopped::known(pid), gadget)?
-        .call(abi::SYS_MMAP, [base, STUB_SIZE, prot, flags, u64::MAX, 0])?;
-    if at == base {
-        Ok(())
-    } else {
-        Err(Stayed("the stub could not be mapped".to_owned()))
+    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE;
+    let first = fresh.then_some((base, STUB_SIZE, flags | abi::MAP_FIXED_NOREPLACE));
+    let others = (more > 0).then_some((base + THREADS, more * STUB_SIZE, flags | abi::MAP_FIXED));
+    for (start, len, flags) in first.into_iter().chain(others) {
+        let args = [start, len, prot, flags, u64::MAX, 0];
+        if Injector::new(Stopped::known(pid), gadget)?.call(abi::SYS_MMAP, args)? != start {
+            return Err(Stayed("the stub could not be mapped".to_owned()));
+        }
     }
+    Ok(())
 }
 
-/// A number for the channel that the process does not use, under its limit.
-fn free_descriptor(pid: i32) -> Result<i32, Stayed> {
-    let limit = tracked::open_files_limit(pid)?.min(HIGHEST_FD + 1);
+/// Numbers for the channels that the process does not use, under its limit.
+fn free_descriptors(pid: i32, wanted: usize) -> Result<Vec<i32>, Stayed> {
+    let limit = tracked::open_files_limit(pid)?.min(Fds::END as u64);
     let used = tracked::descriptors(pid)?;
-    (3..limit as i32)
+    let free: Vec<i32> = (3..limit as i32)
         .rev()
-        .find(|fd| !used.contains(fd))
-        .ok_or_else(|| Stayed("it has no free file descriptor for its channel".to_owned()))
+        .filter(|fd| !used.contains(fd))
+        .take(wanted)
+        .collect();
+    if free.len() == wanted {
+        Ok(free)
+    } else {
+        Err(Stayed(
+            "it has no free file descriptor for its channel".to_owned(),
+        ))
+    }
 }
 
 /// Sends the process into the stub, all signals blocked, and lets go of it.
@@ -238,26 +319,41 @@ fn start(pid: i32, base: u64) -> io::Result<()> {
     tracee::detach(pid)
 }
 
+/// Takes the connections of all threads, each of which says its number.
 fn accept(entry: Entry) -> Result<Held, Stayed> {
     let Entry {
         pid,
         listener,
-        base,
-        channel_fd,
-        thread,
+        threads,
         areas,
     } = entry;
-    let channel: OwnedFd = listener.accept(STOP_WAIT).map_err(|error| {
-        Stayed(format!(
-            "it could not connect to its mover (another network namespace?): {error}"
-        ))
-    })?;
-    if peer_pid(&channel)? != pid {
-        return Err(Stayed("something else connected to the mover".to_owned()));
+    let mut channels = BTreeMap::new();
+    for _ in &threads {
+        let channel: OwnedFd = listener.accept(STOP_WAIT).map_err(|error| {
+            Stayed(format!(
+                "it could not connect to its mover (another network namespace?): {error}"
+            ))
+        })?;
+        if peer_pid(&channel)? != pid {
+            return Err(Stayed("something else connected to the mover".to_owned()));
+        }
+        let mut stream = UnixStream::from(channel);
+        let mut tid = [0; 4];
+        stream.read_exact(&mut tid)?;
+        channels.insert(i32::from_le_bytes(tid), OwnedFd::from(stream));
+    }
+    let mut held = Vec::with_capacity(threads.len());
+    for thread in threads {
+        let channel = channels
+            .remove(&thread.tid)
+            .ok_or_else(|| Stayed("a thread did not connect to the mover".to_owned()))?;
+        held.push(HeldThread {
+            deputy: Deputy::new(channel, thread.stub, thread.channel_fd),
+            thread,
+        });
     }
     Ok(Held {
-        deputy: Deputy::new(channel, base, channel_fd),
-        thread,
+        threads: held,
         areas,
     })
 }

@@ -11,6 +11,7 @@ use crate::image::{Resume, Thread};
 use crate::sys::regs::Regs;
 use crate::sys::{abi, mem, stub};
 use crate::syscall::{self, Fault, GuestMemory};
+use crate::wire::channel::{ROOM, STUB_SIZE};
 
 /// Indices in `user_regs_struct`.
 const R10: usize = 7;
@@ -61,9 +62,9 @@ fn place(nr: u64, regs: &[u64; 27]) -> Option<Place> {
     })
 }
 
-/// The process leaves from the middle of a call: the time of it that is left counts from now, on the way as well. `stub`: the base of
-/// the stub that it has been in before.
-pub fn leaves(pid: i32, stub: Option<u64>, thread: &mut Thread) -> io::Result<()> {
+/// A thread leaves from the middle of a call: the time of it that is left counts from now, on the way as well. `first`: the base of
+/// the process's first stub; the thread may have been in that or another.
+pub fn leaves(pid: i32, first: u64, thread: &mut Thread) -> io::Result<()> {
     let mut words = words(&thread.regs)?;
     if let (Some((nr, _)), Resume::Nothing) = (thread.interrupted, &thread.resume) {
         let args = Regs::from_array(words).args();
@@ -73,17 +74,15 @@ pub fn leaves(pid: i32, stub: Option<u64>, thread: &mut Thread) -> io::Result<()
         });
     }
     // The program's own pointer is put back where ours stands for it.
-    if let Some(base) = stub {
-        let ours = base + stub::time();
-        for index in [R10, RDX] {
-            if words[index] == ours {
-                let mut pointer = [0; 8];
-                mem::read_exact(pid, ours + 16, &mut pointer)?;
-                words[index] = u64::from_le_bytes(pointer);
-            }
+    for index in [R10, RDX] {
+        let ours = words[index];
+        if (first..first + ROOM).contains(&ours) && ours & (STUB_SIZE - 1) == stub::time() {
+            let mut pointer = [0; 8];
+            mem::read_exact(pid, ours + 16, &mut pointer)?;
+            words[index] = u64::from_le_bytes(pointer);
         }
-        thread.regs = words.to_vec();
     }
+    thread.regs = words.to_vec();
     Ok(())
 }
 

@@ -14,7 +14,7 @@
 use std::arch::global_asm;
 use std::mem::offset_of;
 
-use super::data::{Page, QUEUE, QUEUED_LEN};
+use super::data::{self, Page, QUEUE, QUEUED_LEN};
 use super::layout;
 
 unsafe extern "C" {
@@ -57,7 +57,16 @@ global_asm!(
     rollback = const at(offset_of!(Page, rollback)),
     mask = const at(offset_of!(Page, mask)),
     masked = const at(offset_of!(Page, masked)),
-    actions_set = const at(offset_of!(Page, actions_set)),
+    decided = const at(offset_of!(Page, decided)),
+    decision = const at(offset_of!(Page, decision)),
+    undecided = const data::UNDECIDED,
+    committed = const data::COMMITTED,
+    rolling_back = const data::ROLLING_BACK,
+    rolled_back = const data::ROLLED_BACK,
+    dying = const data::DYING,
+    final = const data::FINAL,
+    fallen_back = const data::FALLEN_BACK,
+    stub_size = const layout::STUB_SIZE,
     kept = const at(offset_of!(Page, kept)),
     head = const at(offset_of!(Page, head)),
     tail = const at(offset_of!(Page, tail)),
@@ -86,6 +95,9 @@ global_asm!(
     first = const FIRST,
     program = const layout::PROGRAM,
     fork = const layout::FORK,
+    thread = const layout::THREAD,
+    end_thread = const layout::END_THREAD,
+    settle = const layout::SETTLE,
     out_by_result = const layout::OUT_BY_RESULT,
     no_call = const layout::NO_CALL,
     abortable = const layout::ABORTABLE,
@@ -124,5 +136,7 @@ global_asm!(
     recvfrom = const libc::SYS_recvfrom,
     sendmsg = const libc::SYS_sendmsg,
     dup3 = const libc::SYS_dup3,
+    exit = const libc::SYS_exit,
+    sched_yield = const libc::SYS_sched_yield,
     exit_group = const libc::SYS_exit_group,
 );

@@ -16,6 +16,22 @@ const GREETING_MAX: usize = 64;
 /// Most bytes of the message for a lost channel.
 const LOST_MAX: usize = 256;
 
+/// There is a way back.
+pub(super) const UNDECIDED: u32 = 0;
+/// There is none any more: the first program's request has come.
+pub(super) const COMMITTED: u32 = 1;
+/// One thread takes it, and gives the signal actions back.
+pub(super) const ROLLING_BACK: u32 = 2;
+/// That is done: all others may follow.
+pub(super) const ROLLED_BACK: u32 = 3;
+/// The message about the loss has been printed.
+pub(super) const DYING: u32 = 4;
+
+/// The new owner has the process for good.
+pub(super) const FINAL: u32 = 1;
+/// Some thread has fallen back to the former owner: all do.
+pub(super) const FALLEN_BACK: u32 = 2;
+
 /// The state, at `B + DATA`.
 #[repr(C)]
 pub(super) struct Page {
@@ -27,10 +43,16 @@ pub(super) struct Page {
     pub rollback: u64,
     /// The program's signal mask, set again after the stub had to block all.
     pub mask: u64,
+    /// What became of the way back, for all threads of the process: one of `UNDECIDED` … `DYING`.
+    pub decided: u32,
+    /// How many threads are about to leave their stubs for home.
+    pub leaving: u32,
+    /// What became of a hand-over, for all threads: 0, [`FINAL`] or [`FALLEN_BACK`].
+    pub handed: u32,
+    /// Where these three are: in the page of the stub of one of them. 0: here.
+    pub decision: u64,
     /// The stub has blocked all signals because its queue is full.
     pub masked: u32,
-    /// The signal actions are no longer the program's.
-    pub actions_set: u32,
     /// Counters of signals (slot = counter mod [`QUEUE`]): `kept … head` are sent but must be taken again on a rollback,
     /// `head … tail` are to be sent.
     pub kept: u32,
@@ -67,11 +89,17 @@ const _: () = assert!(size_of::<Page>() as u64 <= FRAME - DATA);
 /// Offset of the spare channel's number (32 bits) in the stub's range.
 pub const SPARE: u64 = DATA + offset_of!(Page, spare) as u64;
 
+/// Offset of the word about a hand-over (32 bits) in the range of the process's first stub.
+pub const HANDED: u64 = DATA + offset_of!(Page, handed) as u64;
+const _: () = assert!(offset_of!(Page, leaving) == offset_of!(Page, decided) + 4);
+const _: () = assert!(offset_of!(Page, handed) == offset_of!(Page, decided) + 8);
+
 /// What a stub is started with.
 #[derive(Clone, Debug)]
 pub struct Data {
     channel_fd: i32,
     rollback: u64,
+    decision: u64,
     address: Vec<u8>,
     greeting: Vec<u8>,
     lost: Vec<u8>,
@@ -83,6 +111,7 @@ impl Data {
         Data {
             channel_fd,
             rollback: 0,
+            decision: 0,
             address: Vec::new(),
             greeting: Vec::new(),
             lost: Vec::new(),
@@ -118,6 +147,12 @@ impl Data {
         self
     }
 
+    /// The stub of a further thread: it goes the way of the one at `base`.
+    pub fn follows(mut self, base: u64) -> Data {
+        self.decision = base + DATA + offset_of!(Page, decided) as u64;
+        self
+    }
+
     /// What is written to standard error when the channel is lost for good (at most 256 bytes; more are cut).
     pub fn lost(mut self, message: &str) -> Data {
         self.lost = message.bytes().take(LOST_MAX).collect();
@@ -136,6 +171,7 @@ impl Data {
         put(offset_of!(Page, channel), &channel.to_le_bytes());
         put(offset_of!(Page, wanted), &self.channel_fd.to_le_bytes());
         put(offset_of!(Page, rollback), &self.rollback.to_le_bytes());
+        put(offset_of!(Page, decision), &self.decision.to_le_bytes());
         put(offset_of!(Page, mask), &u64::MAX.to_le_bytes());
         put(
             offset_of!(Page, address_len),

@@ -2,6 +2,24 @@
 
 /// Size of the stub's range in the address space of a process, and of its reservation in a guest.
 pub const STUB_SIZE: u64 = 0x80000;
+/// What belongs to mos from the base of a process's first stub on: that stub, its larger staging areas, and further threads' stubs.
+pub const ROOM: u64 = 512 << 30;
+/// Distance from the base of a process's first stub to those of its further threads, side by side.
+pub const THREADS: u64 = 2 << 30;
+/// Distance from the base of a process's first stub to the larger staging areas of its threads.
+pub const BIG: u64 = 4 << 30;
+/// Distance between two of those, and the most that each can have.
+pub const BIG_SIZE: u64 = 4 << 30;
+/// How many there are; those of further threads are where the kernel puts them.
+pub const BIG_AREAS: u64 = 120;
+/// The base of the stub of a process's thread number `at`; `base` is that of the first.
+pub const fn stub_of(base: u64, at: u64) -> u64 {
+    if at == 0 {
+        base
+    } else {
+        base + THREADS + (at - 1) * STUB_SIZE
+    }
+}
 /// Offset in the stub's range of its code (one page, read and execute).
 pub const CODE: u64 = 0;
 /// Offset of the data page (`sys::stub` documents its fields).
@@ -40,11 +58,18 @@ pub const ABORTABLE: u64 = 16;
 pub const GET_ACTIONS: u64 = 32;
 /// No system call: set the signal actions from 64 entries of 32 bytes at `in_ptr`; entries of SIGKILL and SIGSTOP are skipped.
 pub const SET_ACTIONS: u64 = 64;
-/// No system call: `rt_sigreturn` with the frame at `out_ptr`, after closing the channel. The process leaves the stub.
+/// No system call: `rt_sigreturn` with the frame at `out_ptr`, after closing the channel, as soon as `args[0]` threads of the process
+/// have come that far. The thread leaves the stub.
 pub const RESUME: u64 = 128;
 /// After the call, remember `args[1..]`'s mask as the program's: the call is `rt_sigprocmask(SIG_SETMASK)` of this deputy and
 /// the mask is in `child_fd`.
 pub const SET_MASK: u64 = 256;
+/// The call is a `clone` of a thread with a stack of its own, on which the address of the entry of its own stub lies.
+pub const THREAD: u64 = 1024;
+/// No system call: close the channel and end this thread with status `args[0]`.
+pub const END_THREAD: u64 = 2048;
+/// No system call: the hand-over of the whole process is final.
+pub const SETTLE: u64 = 4096;
 /// Forget the rollback frame without being a program's call.
 pub const COMMIT: u64 = 512;
 
@@ -55,7 +80,7 @@ pub const INTERRUPTED: i64 = -5001;
 
 /// `value` of an answer to no request: the channel's new owner is gone before the hand-over was final, and its former owner, who
 /// receives this, owns the deputy again.
-pub const FELL_BACK: i64 = -5001;
+pub const FELL_BACK: i64 = -5002;
 
 /// Kinds of answer frames.
 pub const KIND_REPLY: u32 = 1;

@@ -11,7 +11,11 @@
     lea rax, [r15 + {iov}]
     mov [r15 + {message} + 16], rax
     mov qword ptr [r15 + {message} + 24], 2
-    lea r8, [r15 + {saved}]
+    cmp qword ptr [r15 + {decision}], 0
+    jne 1f
+    lea rax, [r15 + {decided}]
+    mov [r15 + {decision}], rax
+1:  lea r8, [r15 + {saved}]
     call .Lstub_read_actions
     cmp dword ptr [r15 + {address_len}], 0
     je .Lstub_receive
@@ -51,11 +55,17 @@
     jmp .Lstub_receive
 
 /* The channel has ended. Its former owner may still be there, at the end of the spare channel: it is told that it owns the
-   deputy again. */
+   deputy again, unless the hand-over of the whole process is final. */
 .Lstub_lost:
     mov r12d, [r15 + {spare}]
     test r12d, r12d
     jz 1f
+    mov rcx, [r15 + {decision}]
+    mov edx, {fallen_back}
+    mov eax, {undecided}
+    lock cmpxchg dword ptr [rcx + 8], edx
+    cmp eax, {final}
+    je 1f
     mov dword ptr [r15 + {spare}], 0
     mov edi, r12d
     mov esi, [r15 + {channel}]
@@ -73,17 +83,34 @@
     call .Lstub_send
     jmp .Lstub_idle
 
-/* Back to where the program was, if there is a way back. */
+/* Back to where the program was, if there is a way back. All threads of a process go the same way: the first one's choice counts, and
+   it gives the actions back before any other goes on. */
 1:  cmp qword ptr [r15 + {rollback}], 0
     je .Lstub_die
     call .Lstub_block_all
     mov eax, [r15 + {kept}]
     mov [r15 + {head}], eax
+    xor r12d, r12d
     mov r13, [r15 + {rollback}]
-    cmp dword ptr [r15 + {actions_set}], 0
-    je .Lstub_leave
+    mov rcx, [r15 + {decision}]
+    mov edx, {rolling_back}
+    mov eax, {undecided}
+    lock cmpxchg dword ptr [rcx], edx
+    cmp eax, {committed}
+    je .Lstub_die
+    cmp eax, {undecided}
+    jne 1f
     lea r8, [r15 + {saved}]
     call .Lstub_write_actions
+    mov rcx, [r15 + {decision}]
+    mov dword ptr [rcx], {rolled_back}
+    jmp .Lstub_leave
+1:  mov rcx, [r15 + {decision}]
+    cmp dword ptr [rcx], {rolled_back}
+    je .Lstub_leave
+    mov eax, {sched_yield}
+    syscall
+    jmp 1b
 
 /* Leave by the signal frame at r13; queued signals become pending ones. */
 .Lstub_leave:
@@ -115,18 +142,36 @@
 3:  mov edi, [r15 + {channel}]
     mov eax, {close}
     syscall
-    mov dword ptr [r15 + {serving}], 0
+    test r12d, {resume}
+    jz 5f
+/* No thread runs the program before all have given up their channels: what it does with descriptors cannot harm them. */
+    mov r14, [rbx + 16]
+    mov rcx, [r15 + {decision}]
+    lock inc dword ptr [rcx + 4]
+4:  mov rcx, [r15 + {decision}]
+    cmp [rcx + 4], r14d
+    jae 5f
+    mov eax, {sched_yield}
+    syscall
+    jmp 4b
+5:  mov dword ptr [r15 + {serving}], 0
     lea rsp, [r13 + 8]
     mov eax, {rt_sigreturn}
     syscall
 
+/* One thread says it. */
 .Lstub_die:
+    mov rcx, [r15 + {decision}]
+    mov eax, {dying}
+    xchg dword ptr [rcx], eax
+    cmp eax, {dying}
+    je 1f
     lea rsi, [r15 + {lost}]
     mov edx, [r15 + {lost_len}]
     mov edi, 2
     mov eax, {write}
     syscall
-    mov eax, {getpid}
+1:  mov eax, {getpid}
     syscall
     mov edi, eax
     mov esi, {sigkill}

@@ -18,7 +18,7 @@ pub mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use data::{Data, SPARE};
+pub use data::{Data, HANDED, SPARE};
 
 use std::mem::offset_of;
 

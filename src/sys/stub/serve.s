@@ -70,7 +70,7 @@ mos_stub_plain_end:
     cmp qword ptr [r15 + {rollback}], 0
     jne .Lstub_commit
 .Lstub_committed:
-    test r12d, {no_call} | {fork} | {set_mask} | {get_actions} | {set_actions} | {resume}
+    test r12d, {no_call} | {fork} | {set_mask} | {get_actions} | {set_actions} | {resume} | {end_thread} | {settle}
     jnz .Lstub_special
 .Lstub_load:
     mov rdi, [rbx + 16]
@@ -83,7 +83,7 @@ mos_stub_plain_end:
     jz .Lstub_plain
     jmp .Lstub_call
 .Lstub_called:
-    test r12d, {fork} | {set_mask}
+    test r12d, {fork} | {set_mask} | {thread}
     jnz .Lstub_after
 
 /* Answer with the value rax. */
@@ -149,6 +149,12 @@ mos_stub_plain_end:
 
 /* The first request with which the process is away for good. */
 .Lstub_commit:
+    mov rcx, [r15 + {decision}]
+    mov edx, {committed}
+    mov eax, {undecided}
+    lock cmpxchg dword ptr [rcx], edx
+    cmp eax, {rolling_back}
+    jae .Lstub_lost
     mov qword ptr [r15 + {rollback}], 0
     mov eax, [r15 + {head}]
     mov [r15 + {kept}], eax
@@ -158,6 +164,17 @@ mos_stub_plain_end:
 .Lstub_special:
     test r12d, {resume}
     jnz .Lstub_leave
+    test r12d, {end_thread}
+    jnz .Lstub_end_thread
+    test r12d, {settle}
+    jz 1f
+    mov rcx, [r15 + {decision}]
+    mov edx, {final}
+    mov eax, {undecided}
+    lock cmpxchg dword ptr [rcx + 8], edx
+    cmp eax, {fallen_back}
+    je .Lstub_lost
+1:
     test r12d, {fork}
     jz 1f
     mov eax, [r15 + {tail}]
@@ -177,7 +194,6 @@ mos_stub_plain_end:
     call .Lstub_read_actions
 3:  test r12d, {set_actions}
     jz 4f
-    mov dword ptr [r15 + {actions_set}], 1
     mov r8, [rbx + 72]
     call .Lstub_write_actions
 4:  test r12d, {no_call} | {get_actions} | {set_actions}
@@ -185,10 +201,15 @@ mos_stub_plain_end:
     xor eax, eax
     jmp .Lstub_answer
 
-/* After a call with FORK or SET_MASK. */
+/* After a call with FORK, THREAD or SET_MASK. */
 .Lstub_after:
     test rax, rax
     jnz .Lstub_answer
+    test r12d, {thread}
+    jz 2f
+/* The new thread: on its stack it has the entry of its own stub. */
+    ret
+2:
     mov rcx, [rbx + 104]
     test r12d, {fork}
     jnz 1f
@@ -210,3 +231,14 @@ mos_stub_plain_end:
     mov eax, {close}
     syscall
     jmp .Lstub_idle
+
+/* The thread ends, and its channel with it. */
+.Lstub_end_thread:
+    mov r12, [rbx + 16]
+    call .Lstub_block_all
+    mov edi, [r15 + {channel}]
+    mov eax, {close}
+    syscall
+    mov rdi, r12
+    mov eax, {exit}
+    syscall

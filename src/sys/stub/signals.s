@@ -80,8 +80,13 @@
     ret
 
 /* rsi: siginfo, rdx: ucontext. */
+/* One handler serves all threads of a process: the range of the thread's own stub is the one that its stack is in. r8 is how far the
+   handler's code lies behind that stub's. */
 .Lstub_handler:
-    lea r15, [rip + mos_stub_begin]
+    lea r8, [rip + mos_stub_begin]
+    mov r15, rsp
+    and r15, -{stub_size}
+    sub r8, r15
     mov ecx, [r15 + {tail}]
     mov eax, ecx
     sub eax, [r15 + {kept}]
@@ -104,18 +109,21 @@
     jb 1f
     mov qword ptr [rdx + {uc_mask}], -1
     mov dword ptr [r15 + {masked}], 1
-1:  lea rax, [rip + .Lstub_receive]
+1:  mov r9, [rdx + {uc_rip}]
+    add r9, r8
+    lea rax, [rip + .Lstub_receive]
     lea rcx, [rip + .Lstub_received]
-    cmp [rdx + {uc_rip}], rax
+    cmp r9, rax
     jb 2f
-    cmp [rdx + {uc_rip}], rcx
+    cmp r9, rcx
     jb 4f
 2:  lea rax, [rip + .Lstub_call]
     lea rcx, [rip + mos_stub_call_end]
-    cmp [rdx + {uc_rip}], rax
+    cmp r9, rax
     jb 3f
-    cmp [rdx + {uc_rip}], rcx
+    cmp r9, rcx
     jae 3f
     lea rax, [rip + .Lstub_aborted]
-4:  mov [rdx + {uc_rip}], rax
+4:  sub rax, r8
+    mov [rdx + {uc_rip}], rax
 3:  ret

@@ -1,7 +1,7 @@
 //! Directory entries, without the channel's descriptor in /proc/PID/fd.
 
 use crate::syscall::pack::{PIECE, Pack};
-use crate::syscall::{Plan, nr};
+use crate::syscall::{Fds, Plan, nr};
 
 /// getdents, getdents64.
 pub fn getdents(mut pack: Pack) -> Plan {
@@ -10,7 +10,7 @@ pub fn getdents(mut pack: Pack) -> Plan {
     pack.args[2] = len;
     pack.arg_stream(1, len);
     if pack.nr != nr::GETDENTS {
-        pack.hide = Some(pack.home.channel_fd).filter(|&fd| fd >= 0);
+        pack.hide = Some(Box::new(pack.home.channels));
     }
     pack.finish()
 }
@@ -19,19 +19,24 @@ pub fn getdents(mut pack: Pack) -> Plan {
 const LEN: usize = 16;
 const NAME: usize = 19;
 
-/// The entries of a getdents64 without that of descriptor `fd`, if all of them are names of descriptors.
-pub fn without(entries: &[u8], fd: i32) -> Vec<u8> {
-    let name = fd.to_string();
+/// The entries of a getdents64 without those of descriptors `fds`, if all of them are names of descriptors.
+pub fn without(entries: &[u8], fds: &Fds) -> Vec<u8> {
+    let hidden = |name: &[u8]| {
+        let number = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| name.parse().ok());
+        number.is_some_and(|fd| fds.contains(fd))
+    };
     let parts = split(entries);
     let names = || parts.iter().map(|entry| entry_name(entry));
     let numbers =
         names().all(|name| matches!(name, b"." | b"..") || name.iter().all(u8::is_ascii_digit));
-    if !numbers || !names().any(|entry| entry == name.as_bytes()) {
+    if !numbers || !names().any(hidden) {
         return entries.to_vec();
     }
     parts
         .into_iter()
-        .filter(|entry| entry_name(entry) != name.as_bytes() || !is_of_proc(entry))
+        .filter(|entry| !hidden(entry_name(entry)) || !is_of_proc(entry))
         .flatten()
         .copied()
         .collect()

@@ -22,11 +22,8 @@ fn sets(pack: &mut Pack) -> bool {
         let Some(set) = pack.arg_bytes(arg, len) else {
             continue;
         };
-        let channel = pack.home.channel_fd;
-        if channel >= 0
-            && (channel as u64) < count
-            && set[channel as usize / 8] >> (channel % 8) & 1 == 1
-        {
+        let in_set = |fd: i32| (fd as u64) < count && set[fd as usize / 8] >> (fd % 8) & 1 == 1;
+        if pack.home.channels.iter().any(in_set) {
             return false;
         }
         let id = pack.in_out(set);

@@ -24,7 +24,7 @@ pub fn class(args: &[u64; 6]) -> Option<Class> {
         59 => Class::GoHome("system call dispatch to user space"),
         65 => Class::GoHome("memory that denies write and execute"),
         74..=76 => Class::GoHome("shadow stack"),
-        GET_TID_ADDRESS | SET_NAME => Class::Host(HostCall::Prctl),
+        GET_TID_ADDRESS => Class::Host(HostCall::Prctl),
         SET_VMA | FUTEX_HASH => Class::Host(HostCall::Native),
         option if !known(option) => Class::Refuse(crate::syscall::errno::EINVAL),
         _ => return None,

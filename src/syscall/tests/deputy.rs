@@ -36,7 +36,7 @@ impl Deputy {
             home: Cell::new(Home {
                 stub,
                 big: None,
-                channel_fd: CHANNEL,
+                channels: crate::syscall::Fds::one(CHANNEL),
                 pid,
             }),
             requests: Cell::new(0),
@@ -46,7 +46,7 @@ impl Deputy {
     pub fn hiding(fd: i32) -> Deputy {
         let deputy = Deputy::new();
         deputy.home.set(Home {
-            channel_fd: fd,
+            channels: crate::syscall::Fds::one(fd),
             ..deputy.home.get()
         });
         deputy

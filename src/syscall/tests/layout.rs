@@ -12,7 +12,7 @@ use crate::wire::channel::{INLINE_IN, STAGING_SIZE};
 const HOME: Home = Home {
     stub: 0x7000_0000_0000,
     big: None,
-    channel_fd: 900,
+    channels: crate::syscall::Fds::one(900),
     pid: 4711,
 };
 
@@ -156,9 +156,14 @@ fn who_does_what() {
         decide(9, [0, 4096, 3, 2, 3, 0]),
         Plan::Host(HostCall::MapFile)
     );
-    assert!(matches!(
+    assert_eq!(
         decide(56, [0x3d_0f00, 0, 0, 0, 0, 0]),
-        Plan::GoHome("threads")
+        Plan::Host(HostCall::Fork)
+    );
+    // A thread with descriptors of its own.
+    assert!(matches!(
+        decide(56, [0x3d_0b00, 0, 0, 0, 0, 0]),
+        Plan::GoHome(_)
     ));
     assert_eq!(
         decide(56, [0x120_0011, 0, 0, 0, 0, 0]),

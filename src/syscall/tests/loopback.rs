@@ -95,7 +95,7 @@ impl Task {
         let home = Home {
             stub,
             big: self.big,
-            channel_fd: super::deputy::CHANNEL,
+            channels: crate::syscall::Fds::one(super::deputy::CHANNEL),
             pid: task.pid(),
         };
         let guest = Of(task.pid());
@@ -180,7 +180,7 @@ impl Task {
         let home = Home {
             stub: self.stub.unwrap(),
             big: self.big,
-            channel_fd: super::deputy::CHANNEL,
+            channels: crate::syscall::Fds::one(super::deputy::CHANNEL),
             pid: task.pid(),
         };
         if REPEATED.contains(&value) {
