@@ -4,7 +4,78 @@
 #[allow(dead_code, reason = "each test uses a part of the support")]
 mod scripts;
 
+use std::path::Path;
+
+use mos::config::{
+    FreezeConf, Hosts, Lookup, MosrunConf, NodeMap, Partner, PrivateConf, UserView, read_ports,
+};
 use scripts::playground;
+
+#[test]
+fn the_samples_are_right() {
+    let sample = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("conf")
+            .join(name)
+    };
+    let hosts: &dyn Lookup = &Hosts::default();
+    assert!(NodeMap::read(&sample("mosix.map"), hosts).is_ok());
+    assert!(UserView::read(&sample("userview.map"), hosts).is_ok());
+    assert!(read_ports(&sample("ports")).is_ok());
+    let freeze = FreezeConf::read(&sample("freeze.conf")).unwrap();
+    assert!(freeze.policy.is_some() && freeze.dirs.len() == 1);
+    assert!(PrivateConf::read(&sample("private.conf")).is_ok());
+    let mosrun = MosrunConf::read(&sample("mosrun.conf")).unwrap();
+    assert_eq!(mosrun, MosrunConf::default());
+    let text = std::fs::read_to_string(sample("partner")).unwrap();
+    let partner = Partner::parse("partner", &text, &sample("partner"), hosts).unwrap();
+    assert_eq!(partner.nodes().count(), 20);
+}
+
+#[test]
+fn a_workstation_is_its_users_while_he_is_there() {
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/workstation.sh");
+    let script = format!(
+        r#"
+        spin; p=$pid
+        move $p 2
+        # Nobody is logged in as far as this "who" knows.
+        mkdir $MOSIX_ROOT/bin; printf '#!/bin/sh\n' >$MOSIX_ROOT/bin/who; chmod +x $MOSIX_ROOT/bin/who
+        PATH=$MOSIX_ROOT/bin:$PATH
+        mos at 2 {hook} in
+        until_ok at_node $p here
+        refused $p 2 "blocked"
+        mos at 2 env PAM_TYPE=close_session {hook}
+        move $p 2
+        "#,
+        hook = hook.display()
+    );
+    playground(2, &script);
+}
+
+#[test]
+fn runs_and_moves_are_noted_where_that_is_wanted() {
+    playground(
+        2,
+        r#"
+        root=$(cd $MOSIX_ROOT/../node-2; pwd)
+        for dir in $MOSIX_ROOT $root; do
+            mkdir $dir/dev; : >$dir/etc/mosix/.log_mosrun
+            (cd $dir/dev; exec socat -u UNIX-RECV:log CREATE:seen) & loggers="$loggers $!"
+            until_ok test -S $dir/dev/log
+        done
+        setpe() { mos at $1 mossetpe || fail mossetpe; }; setpe 1; setpe 2
+        spin; p=$pid
+        until_ok grep -qa "user .* runs mosrun sh -c" $MOSIX_ROOT/dev/seen
+        move $p 2
+        until_ok grep -qa "leaves for $(address 2)" $MOSIX_ROOT/dev/seen
+        until_ok grep -qa "process $p of $(address 1) arrives" $root/dev/seen
+        move $p home
+        until_ok grep -qa "process $p comes home" $MOSIX_ROOT/dev/seen
+        kill $loggers
+        "#,
+    );
+}
 
 #[test]
 fn a_stored_image_is_configured_by_answers() {

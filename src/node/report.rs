@@ -15,7 +15,7 @@ use crate::wire::frame;
 use crate::wire::load::Load;
 use crate::wire::report::Report;
 
-/// Most askers that wait at once; more are told by their connection's end.
+/// Most askers that wait at once; more are told so, nodes by their connection's end.
 const MAX_ASKERS: usize = 256;
 
 /// Who wants to know.
@@ -30,6 +30,9 @@ impl Server {
         if self.policy.askers.len() < MAX_ASKERS {
             self.policy.askers.push(asker);
             self.policy.hurry();
+        } else if let Asker::Tool(token) = asker {
+            let what = "too many ask at the same time: try again";
+            self.send(token, &FromMosd::Error(what.into()), None);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::{Config, Fingerprint, Member};
 use crate::sys::procfs;
 use crate::wire::control::{FromMosd, Outcome, Place, Target};
 
-/// How often it is looked at when all is well, and when somebody or something waits.
+/// How often it is looked at, and how often when somebody waits.
 const CALM: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
 /// A process of this node counts as work when it uses at least this part of a processor.
@@ -266,9 +266,7 @@ impl Server {
             self.look(now);
         }
         self.finish_waits();
-        let busy = !self.policy.waits.is_empty()
-            || !self.policy.askers.is_empty()
-            || !self.policy.settled();
+        let busy = !self.policy.waits.is_empty() || !self.policy.askers.is_empty();
         self.policy.at = now + if busy { BUSY } else { CALM };
     }
 
