@@ -55,8 +55,7 @@ pub fn send_image(conn: &mut TcpStream, pid: i32, meta: &Meta) -> Result<(), Sta
     fault::point("source.meta")?;
     write_frame(conn, meta)?;
     fault::point("source.pages")?;
-    pages::send_areas(pid, &meta.areas, conn)?;
-    Ok(())
+    pages::send_areas(pid, &meta.areas, conn).map_err(|error| reason(conn, error))
 }
 
 /// Waits until the receiver has built the process and gives it the deputies of all threads. On failure the sender still owns them,
@@ -119,6 +118,18 @@ fn await_word(conn: &mut TcpStream, deputy: &Deputy, why: &mut Stayed) -> Result
         *why = Stayed(reason);
     }
     Ok(())
+}
+
+/// Why the receiver does not read on: it may have said so before it closed.
+fn reason(conn: &mut TcpStream, error: io::Error) -> Stayed {
+    let closed = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    );
+    match closed.then(|| read_frame(conn, FRAME_LIMIT)) {
+        Some(Ok(Built::Failed(why))) => Stayed(why),
+        _ => error.into(),
+    }
 }
 
 /// Has every deputy open a channel to the receiver.

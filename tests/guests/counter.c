@@ -1,4 +1,4 @@
-// Counts into a file, one line a step, until another file exists. Not a guest of the general test: it runs for as long as it is let.
+// Counts into a file, one line a step, until another file exists; with a third argument it has so many MiB of memory in use. Not a guest of the general test: it runs for as long as it is let.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,10 @@ int main(int argc, char **argv) {
         return 2;
     int out = open(argv[1], O_WRONLY | O_CREAT | O_APPEND, 0644);
     char line[32];
+    size_t more = argc > 3 ? atol(argv[3]) << 20 : 0;
+    unsigned *memory = malloc(more);
+    for (size_t i = 0; i < more / sizeof *memory; i++)
+        memory[i] = i * 2654435761u;
     // What it has counted is in its memory as well: a copy that went back in time would write a number twice.
     size_t room = 1 << 20;
     unsigned *seen = calloc(room, sizeof *seen);

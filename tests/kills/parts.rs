@@ -49,6 +49,7 @@ fn parent(pid: u32) -> Option<u32> {
         .ok()
 }
 
+#[allow(dead_code, reason = "not every test kills")]
 pub fn kill(pid: u32) {
     // It may have ended by itself.
     let _ = mos::sys::unix::kill(pid as i32, mos::sys::unix::SIGKILL);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpStream;
 
 use crate::home::mover::reconcile::{self, Plan};
-use crate::home::mover::{register, resume};
+use crate::home::mover::{register, resume, seize};
 use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
@@ -37,6 +37,10 @@ pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
 
 fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<()> {
     limit_silence(conn)?;
+    if !seize::is_deputy(pid)? {
+        // Its memory here is the one that it runs on.
+        return Err(io::Error::other("it is at home already"));
+    }
     let (_, port) = register(client)?;
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;

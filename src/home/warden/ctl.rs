@@ -187,6 +187,11 @@ impl Warden {
             .get(&ctl.pid)
             .is_some_and(|proc| proc.ctl == Some(id));
         if here {
+            if seize::is_deputy(ctl.pid).unwrap_or(false) {
+                // In a call that waits it does not notice that nobody is left to be answered. A host that has only lost this
+                // connection has the call made again.
+                self.interrupt(id, ctl.pid);
+            }
             self.host_lost(ctl.pid);
         }
     }
