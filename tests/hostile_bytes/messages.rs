@@ -104,9 +104,10 @@ pub fn meta() -> Meta {
             gid: 0,
         },
         stub: 0x2f00_0000_0000,
-        channel_fd: 1023,
         threads: vec![Thread {
             tid: 4711,
+            stub: 0x2f00_0000_0000,
+            channel_fd: 1023,
             regs: vec![0; 27],
             xsave: vec![0; 2696],
             pending: vec![{
