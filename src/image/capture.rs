@@ -17,6 +17,7 @@ use crate::sys::status::Status;
 const VDSO_STEPS: usize = 20_000;
 const EINTR: i64 = 4;
 const ERESTARTNOHAND: i64 = 514;
+const ERESTART_RESTARTBLOCK: i64 = 516;
 const SIGTRAP_BIT: u64 = 1 << 4;
 
 const SYS_BRK: u64 = 12;
@@ -57,10 +58,19 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
         mask: task.sigmask()?,
         rseq: (rseq.address, rseq.size, rseq.signature),
         robust: process::robust_list(tid).unwrap_or_default(),
+        interrupted: repeats.then_some((regs.rax, code_of(raw.rax as i64, &resume))),
         resume,
-        interrupted: repeats.then_some((regs.rax, raw.rax as i64)),
         ..Thread::default()
     })
+}
+
+/// The kernel's code for how a call is repeated. A restart block stays behind: a call that was in one (`futex` with a time-out, other
+/// than those that are continued) is made again as it was, unless a handler comes first.
+fn code_of(code: i64, resume: &Resume) -> i64 {
+    match (code, resume) {
+        (code, Resume::Nothing) if code == -ERESTART_RESTARTBLOCK => -ERESTARTNOHAND,
+        (code, _) => code,
+    }
 }
 
 /// Components of the XSAVE area that a thread has in use.
