@@ -7,6 +7,7 @@ use clap::{Arg, Command, value_parser};
 use mos::sys::unix;
 
 use crate::common::{fail, parse};
+use crate::playground::cpus;
 
 pub fn command() -> Command {
     Command::new("at")
@@ -46,6 +47,9 @@ pub fn run(args: &[OsString]) -> i32 {
     let root = Path::new(&dir).join(format!("node-{node}"));
     if !root.is_dir() {
         return fail("at", format!("this playground has no node {node}"));
+    }
+    if let Err(error) = cpus::enter(&root) {
+        return fail("at", error);
     }
     let words: Vec<OsString> = matches
         .get_many("command")

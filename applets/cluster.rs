@@ -69,6 +69,26 @@ pub fn resolve(client: &mut Client, name: &str) -> io::Result<NodeInfo> {
     }
 }
 
+/// The best node for a program that needs so many megabytes; with `wait`, as soon as there is one. It `starts` there soon.
+pub fn best(
+    client: &mut Client,
+    memory: u32,
+    wait: bool,
+    starts: bool,
+) -> io::Result<Option<NodeInfo>> {
+    if wait {
+        client.set_timeout(None)?;
+    }
+    match client.ask(&ToMosd::Best {
+        memory,
+        wait,
+        starts,
+    })? {
+        FromMosd::Node(node) => Ok(node),
+        _ => Err(unexpected()),
+    }
+}
+
 /// Gives the order to move; waits for the outcome if `wait`, as long as it takes.
 pub fn order_move(client: &mut Client, pid: i32, to: Target, wait: bool) -> io::Result<Outcome> {
     if wait {

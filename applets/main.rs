@@ -8,6 +8,7 @@ mod install;
 mod internal;
 mod mos_autoconf;
 mod mos_in_job;
+mod mosbestnode;
 mod mosconf;
 mod mosctl;
 mod mosd;
@@ -92,6 +93,11 @@ const APPLETS: &[Applet] = &[
         name: "mostimeof",
         command: mostimeof::command,
         run: mostimeof::run,
+    },
+    Applet {
+        name: "mosbestnode",
+        command: mosbestnode::command,
+        run: mosbestnode::run,
     },
     Applet {
         name: "mosctl",

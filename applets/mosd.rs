@@ -33,6 +33,21 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Use DIR/etc/mosix in place of /etc/mosix (as does MOSIX_ROOT=DIR)"),
         )
+        .arg(
+            Arg::new("no-balance")
+                .long("no-balance")
+                .action(ArgAction::SetTrue)
+                .help("Move nothing but by order"),
+        )
+        .arg(
+            Arg::new("cpus")
+                .long("cpus")
+                .value_name("COUNT")
+                .value_parser(value_parser!(u16).range(1..=1024))
+                .help(
+                    "This node has COUNT processors of a machine that it shares with other nodes",
+                ),
+        )
 }
 
 pub fn run(args: &[OsString]) -> i32 {
@@ -51,6 +66,8 @@ pub fn run(args: &[OsString]) -> i32 {
         paths,
         foreground: matches.get_flag("foreground"),
         await_map: matches.get_flag("await-map"),
+        balance: !matches.get_flag("no-balance"),
+        cpus: matches.get_one("cpus").copied(),
     }) {
         Ok(()) => 0,
         Err(error) => fail("mosd", error),

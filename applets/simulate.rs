@@ -8,6 +8,8 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use mos::gossip::UNIT;
 use mos::simulate::gossip::{self, Outcome, Setting};
 use mos::simulate::picture::{Chart, Line};
+use mos::simulate::workload::{self, Workload};
+use mos::simulate::{balance, workload::STANDARD};
 
 use crate::common::{fail, parse};
 
@@ -19,8 +21,8 @@ pub fn command() -> Command {
             Arg::new("what")
                 .value_name("WHAT")
                 .required(true)
-                .value_parser(["gossip"])
-                .help("gossip: what nodes know of each other, and how old it is"),
+                .value_parser(["gossip", "balance"])
+                .help("gossip: how old what nodes know is; balance: how long programs take"),
         )
         .arg(
             Arg::new("nodes")
@@ -39,6 +41,14 @@ pub fn command() -> Command {
                 .default_value("0,1,10,50")
                 .value_parser(value_parser!(u32).range(0..=90))
                 .help("Shares of datagrams that are lost, joined by commas"),
+        )
+        .arg(
+            Arg::new("workload")
+                .short('w')
+                .long("workload")
+                .value_name("NAME")
+                .value_delimiter(',')
+                .help("Workloads for balance: standard ones, joined by commas, or files; \"list\" lists them"),
         )
         .arg(
             Arg::new("seed")
@@ -62,7 +72,15 @@ pub fn run(args: &[OsString]) -> i32 {
         Ok(matches) => matches,
         Err(status) => return status,
     };
-    match simulate_gossip(&matches) {
+    let balance = matches
+        .get_one::<String>("what")
+        .is_some_and(|what| what == "balance");
+    let result = if balance {
+        simulate_balance(&matches)
+    } else {
+        simulate_gossip(&matches)
+    };
+    match result {
         Ok(()) => 0,
         Err(error) => fail("simulate", error),
     }
@@ -118,6 +136,69 @@ fn simulate_gossip(matches: &ArgMatches) -> io::Result<()> {
     match matches.get_one::<PathBuf>("svg") {
         Some(file) => draw(file, lines),
         None => Ok(()),
+    }
+}
+
+fn simulate_balance(matches: &ArgMatches) -> io::Result<()> {
+    let mut names: Vec<String> = matches
+        .get_many("workload")
+        .unwrap_or_default()
+        .cloned()
+        .collect();
+    if names == ["list"] {
+        for (name, what) in STANDARD {
+            println!("{name:<10} {what}");
+        }
+        return Ok(());
+    }
+    if names.is_empty() {
+        names = STANDARD.iter().map(|(name, _)| name.to_string()).collect();
+    }
+    let seed = matches.get_one("seed").copied().unwrap_or(1);
+    println!(
+        "Mean slowdown against each program alone on the fastest processor, and makespan in seconds (docs/BALANCE.md)."
+    );
+    for name in names {
+        let workload = match workload::standard(&name, seed) {
+            Some(workload) => workload,
+            None => given(&name)?,
+        };
+        compare(&workload, seed);
+    }
+    Ok(())
+}
+
+/// The workload in a file.
+fn given(file: &str) -> io::Result<Workload> {
+    let named = |what: String| io::Error::other(format!("{file}: {what}"));
+    let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
+    workload::parse(file, &text).map_err(named)
+}
+
+fn compare(workload: &Workload, seed: u64) {
+    println!(
+        "\n{}: {} nodes, {} programs",
+        workload.name,
+        workload.nodes.len(),
+        workload.jobs.len()
+    );
+    println!(
+        "{:>12} {:>10} {:>9} {:>10} {:>8} {:>9} {:>9}",
+        "policy", "slowdown", "of bound", "makespan", "moves", "refusals", "restarts"
+    );
+    let results = balance::compare(workload, seed);
+    let bound = results.last().map_or(1.0, |result| result.slowdown);
+    for result in &results {
+        println!(
+            "{:>12} {:>10.3} {:>9.3} {:>10.1} {:>8} {:>9} {:>9}",
+            result.name,
+            result.slowdown,
+            result.slowdown / bound,
+            result.makespan,
+            result.moves,
+            result.refusals,
+            result.restarts
+        );
     }
 }
 

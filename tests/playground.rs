@@ -175,7 +175,10 @@ fn a_process_goes_by_order_and_comes_home() {
         mosmigrate --wait $p 2 && mosps -n | grep -q \" 2 .* 1 \" && mos at 2 mosps -V | grep -q \"$p\" &&
         mosmigrate --wait $p 3 && mosmigrate --wait $p home && mosps | grep -q \"$p .* here\"
         echo moved $?; kill $p; wait $p; echo ended $?";
-    let out = guests::run(playground(temp.path(), &["--", "sh", "-c", script]), LIMIT);
+    let out = guests::run(
+        playground(temp.path(), &["--no-balance", "--", "sh", "-c", script]),
+        LIMIT,
+    );
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(
         text.contains("moved 0\n") && text.contains("ended 143\n"),
@@ -237,4 +240,60 @@ fn an_ordinary_user_can_have_one() {
 fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     status.contains("\nUid:\t0\t")
+}
+
+/// Programs that compute, all started on node 1, and what mosps says of them until most are elsewhere.
+const SPREAD: &str = "
+for i in 1 2 3 4 5 6; do mosrun $START sh -c 'while :; do :; done' & done
+n=0
+while [ $(mosps -O | grep -c while) -lt 3 ]; do n=$((n + 1)); [ $n -lt 150 ] || exit 7; sleep 0.2; done
+moskillall -KILL
+wait
+exit 0";
+
+#[test]
+fn programs_spread_by_themselves() {
+    for start in ["-h", "-b"] {
+        let scratch = Scratch::new("spread");
+        let mut command = playground(scratch.path(), &["-n", "3", "--", "sh", "-c", SPREAD]);
+        command.env("START", start);
+        let output = guests::run(command, LIMIT);
+        assert!(output.status.success(), "mosrun {start}: {output:?}");
+        nothing_left(scratch.path());
+    }
+}
+
+#[test]
+fn without_balancing_programs_stay() {
+    let scratch = Scratch::new("stay");
+    // Some weighings long. No node has such a memory.
+    let script = "
+for i in 1 2 3; do mosrun sh -c 'while :; do :; done' & done
+sleep 3
+mosps -O | grep -c while
+mosbestnode -nm 1000000
+moskillall -KILL
+wait";
+    let args = ["-n", "2", "--no-balance", "--", "sh", "-c", script];
+    let output = guests::run(playground(scratch.path(), &args), LIMIT);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n0\n");
+    nothing_left(scratch.path());
+}
+
+#[test]
+fn the_best_node_is_an_idle_one_and_is_promised_once() {
+    let scratch = Scratch::new("best");
+    // Node 1 computes; a node that was told to one is not told to the next.
+    let script = "
+mosrun -L sh -c 'while :; do :; done' &
+until [ \"$(mosbestnode -nu)\" != 1 ]; do sleep 0.1; done
+a=$(mosbestnode -u)
+b=$(mosbestnode -u)
+[ $a != $b ] && [ $a != 1 ] && [ $b != 1 ] && echo differ
+moskillall -KILL
+wait";
+    let args = ["-n", "3", "--cpus", "0", "--", "sh", "-c", script];
+    let output = guests::run(playground(scratch.path(), &args), LIMIT);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "differ\n");
+    nothing_left(scratch.path());
 }

@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mos::config::Paths;
-use mos::sys::spawn;
 use mos::sys::unix::{AbstractListener, SIGKILL, SignalMask, random_u64};
+use mos::sys::{affinity, spawn};
 use mos::wire::client::Client;
 use mos::wire::control::{FromMosd, ToMosd};
 
+use super::{Options, cpus};
 use crate::install;
 
 /// How long the nodes may take until all know each other.
@@ -26,6 +27,8 @@ pub struct Cluster {
     /// The directory was ours to make, and is ours to remove.
     made: bool,
     nodes: u32,
+    balance: bool,
+    cpus: Vec<Vec<usize>>,
     /// Whoever has this has the block of addresses.
     _claim: AbstractListener,
 }
@@ -36,13 +39,15 @@ impl Cluster {
     /// # Errors
     ///
     /// When the directory cannot be used, or no addresses are to be had.
-    pub fn prepare(nodes: u32, dir: Option<&Path>) -> io::Result<Cluster> {
-        let (claim, block, port) = claim(nodes)?;
-        let (dir, made) = make_dir(dir)?;
+    pub fn prepare(options: &Options) -> io::Result<Cluster> {
+        let (claim, block, port) = claim(options.nodes)?;
+        let (dir, made) = make_dir(options.dir.as_deref())?;
         let cluster = Cluster {
             dir,
             made,
-            nodes,
+            nodes: options.nodes,
+            balance: options.balance,
+            cpus: options.cpus.clone(),
             _claim: claim,
         };
         match cluster.write(block, port) {
@@ -96,8 +101,28 @@ impl Cluster {
                 .mode(0o600)
                 .open(paths.secret())?;
             file.write_all(secret.as_bytes())?;
+            if let Some(set) = self.cpus_of(node) {
+                cpus::write(&self.root(node), set)?;
+            }
         }
         Ok(())
+    }
+
+    /// The CPUs of a node, if it has some of its own.
+    fn cpus_of(&self, node: u32) -> Option<&[usize]> {
+        let at = (node - 1) as usize % self.cpus.len().max(1);
+        self.cpus.get(at).map(Vec::as_slice)
+    }
+
+    /// How the daemon of a node shares this machine with the others.
+    fn daemon_options(&self, node: u32) -> Vec<String> {
+        if !self.balance {
+            return vec!["--no-balance".into()];
+        }
+        let all = affinity::allowed().map_or(1, |cpus| cpus.len());
+        let equal = (all / self.nodes as usize).max(1);
+        let count = self.cpus_of(node).map_or(equal, <[usize]>::len);
+        vec!["--cpus".into(), count.to_string()]
     }
 
     /// Starts the daemons of all nodes and waits until all know each other.
@@ -112,6 +137,7 @@ impl Cluster {
             command
                 .arg0("mosd")
                 .arg("-f")
+                .args(self.daemon_options(node))
                 .env("MOSIX_ROOT", self.root(node));
             command
                 .stdin(Stdio::null())
@@ -121,7 +147,10 @@ impl Cluster {
             spawn::with_signal_mask(&mut command, SignalMask::empty());
             spawn::dies_with_us(&mut command, SIGKILL);
             // Children are reaped by whoever runs the session.
-            command.spawn()?;
+            let child = command.spawn()?;
+            if let Some(set) = self.cpus_of(node) {
+                affinity::pin(child.id() as i32, set)?;
+            }
         }
         let until = Instant::now() + START_WAIT;
         for node in 1..=self.nodes {

@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod cluster;
+pub mod cpus;
 mod demo;
 mod session;
 pub mod spin;
@@ -22,6 +23,10 @@ use cluster::Cluster;
 pub struct Options {
     pub nodes: u32,
     pub shake_ms: Option<u64>,
+    /// Processes are moved without order.
+    pub balance: bool,
+    /// CPUs of each node in turn; none: all share all.
+    pub cpus: Vec<Vec<usize>>,
     pub keep: bool,
     pub dir: Option<PathBuf>,
     pub command: Vec<OsString>,
@@ -56,6 +61,13 @@ pub fn command() -> Command {
                 .help("Move nothing but by order"),
         )
         .arg(
+            Arg::new("cpus")
+                .long("cpus")
+                .value_name("SETS")
+                .value_parser(cpus::parse)
+                .help("CPUs of each node in turn, such as 0/1/2,3/4-7; beyond the last, from the first on"),
+        )
+        .arg(
             Arg::new("keep")
                 .long("keep")
                 .action(ArgAction::SetTrue)
@@ -85,6 +97,11 @@ fn options(matches: &ArgMatches) -> Options {
     Options {
         nodes: matches.get_one("nodes").copied().unwrap_or(3),
         shake_ms: matches.get_one("shake").copied(),
+        // What is shaken, or shown, is moved by order only.
+        balance: !matches.get_flag("no-balance")
+            && !matches.contains_id("shake")
+            && matches.contains_id("command"),
+        cpus: matches.get_one("cpus").cloned().unwrap_or_default(),
         keep: matches.get_flag("keep"),
         dir: matches.get_one("dir").cloned(),
         command: matches
@@ -111,6 +128,8 @@ pub fn run_own(name: &'static str, nodes: u32, args: &[OsString]) -> i32 {
     run_with(&Options {
         nodes,
         shake_ms: None,
+        balance: false,
+        cpus: Vec::new(),
         keep: false,
         dir: None,
         command,
@@ -129,10 +148,7 @@ fn prepare(options: &Options) -> std::io::Result<(Cluster, SignalFd)> {
     // Keys of the terminal are for the command: it shares our process group and gets them as well.
     let signals = SignalFd::new(&[SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
     unix::become_subreaper()?;
-    Ok((
-        Cluster::prepare(options.nodes, options.dir.as_deref())?,
-        signals,
-    ))
+    Ok((Cluster::prepare(options)?, signals))
 }
 
 fn fork_and_run(options: &Options, cluster: Cluster, signals: SignalFd) -> i32 {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::guest::ctl::Ctl;
 use crate::guest::filter;
-use crate::guest::host::{Ending, Host, Thread};
+use crate::guest::host::{Ending, Host, Thread, Weight};
 use crate::guest::maps::FileMaps;
 use crate::image::restore::{Built, GuestBuilder};
 use crate::image::{HomeId, Meta};
@@ -169,6 +169,7 @@ fn assemble(
         halted: false,
         cpu: CpuClock::new(built.pid),
         cpu_told: 0,
+        weight: Weight::default(),
         cpu_at: Instant::now(),
         ending: None,
         meta,

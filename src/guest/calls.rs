@@ -46,7 +46,10 @@ impl Host {
     /// A notification waits.
     pub fn notified(&mut self) -> io::Result<()> {
         match self.listener.recv()? {
-            Some(notification) => self.asked(notification),
+            Some(notification) => {
+                self.weight.calls += 1;
+                self.asked(notification)
+            }
             None => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use crate::sys::tracked::CpuClock;
 use crate::sys::unix::SignalFd;
 use crate::syscall::{Fds, Forward};
 use crate::wire::client::Client;
-use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd, Weighed};
 use crate::wire::ctl::{FromHost, ToHost};
 
 /// How long an interruption of a call may take before it is asked for again.
@@ -134,6 +134,17 @@ impl Thread {
     }
 }
 
+/// What the policy of this node wants to know of the guest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weight {
+    locked: bool,
+    needmem: u32,
+    decay: u32,
+    cpujob: bool,
+    /// Calls that the guest could not make itself.
+    pub calls: u64,
+}
+
 pub struct Host {
     pub client: Client,
     /// When a mosd that ended is looked for again.
@@ -180,6 +191,7 @@ pub struct Host {
     pub client_source: Source,
     pub listener_source: Source,
     pub children_source: Source,
+    pub weight: Weight,
 }
 
 impl Host {
@@ -364,6 +376,22 @@ impl Host {
                 ToHost::Move { id, to, .. } => self.ordered(Order { id: Some(id), to })?,
                 ToHost::Stop { .. } => self.halt()?,
                 ToHost::Continue { .. } => self.unhalt()?,
+                ToHost::Settings {
+                    locked,
+                    needmem,
+                    decay,
+                    cpujob,
+                    ..
+                } => {
+                    let calls = self.weight.calls;
+                    self.weight = Weight {
+                        locked,
+                        needmem,
+                        decay,
+                        cpujob,
+                        calls,
+                    };
+                }
                 ToHost::Interrupted { pid } => {
                     self.interruption_over(|thread| thread.home_tid == pid)?
                 }
@@ -377,6 +405,10 @@ impl Host {
             Ok((FromMosd::ListYours { id }, _)) => {
                 let procs = vec![self.info()];
                 self.client.send(&ToMosd::Mine { id, procs })
+            }
+            Ok((FromMosd::Weigh { id }, _)) => {
+                let procs = vec![self.weighed()];
+                self.client.send(&ToMosd::Weights { id, procs })
             }
             Ok((FromMosd::Move { id, to, .. }, _)) => {
                 self.client.send(&ToMosd::Moved {
@@ -402,6 +434,18 @@ impl Host {
             });
             self.client_source = Source::new(&self.client);
             self.mosd_at = found.is_err().then(|| Instant::now() + MOSD_AGAIN);
+        }
+    }
+
+    fn weighed(&self) -> Weighed {
+        Weighed {
+            pid: self.info().pid,
+            home: Some(self.meta.home.node),
+            movable: !self.weight.locked && !self.leaving && self.order.is_none(),
+            needmem: self.weight.needmem,
+            decay: self.weight.decay,
+            count_calls: !self.weight.cpujob,
+            calls: self.weight.calls,
         }
     }
 

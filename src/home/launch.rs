@@ -129,9 +129,11 @@ fn settings(options: &Options) -> Settings {
 }
 
 /// The address of the node that the program is to start on.
-fn resolve(start: &Start, client: &mut Client) -> io::Result<Option<Ipv4Addr>> {
-    let Start::Node(name) = start else {
-        return Ok(None);
+fn resolve(options: &Options, client: &mut Client) -> io::Result<Option<Ipv4Addr>> {
+    let name = match &options.start {
+        Start::Home => return Ok(None),
+        Start::Best => return best(options.needmem, client).map(Some),
+        Start::Node(name) => name,
     };
     match client.ask(&ToMosd::Resolve { name: name.clone() })? {
         FromMosd::Node(Some(node)) => Ok(Some(node.address)),
@@ -139,6 +141,20 @@ fn resolve(start: &Start, client: &mut Client) -> io::Result<Option<Ipv4Addr>> {
             io::ErrorKind::NotFound,
             format!("failed migrating to {name}: not in map"),
         )),
+    }
+}
+
+/// The best node to start on, be it this one; when memory was asked for, there is one sooner or later.
+fn best(needmem: Option<u32>, client: &mut Client) -> io::Result<Ipv4Addr> {
+    client.set_timeout(None)?;
+    let question = ToMosd::Best {
+        memory: needmem.unwrap_or(0),
+        wait: needmem.is_some(),
+        starts: true,
+    };
+    match client.ask(&question)? {
+        FromMosd::Node(Some(node)) => Ok(node.address),
+        _ => Err(io::Error::other("no node has room for another program")),
     }
 }
 
@@ -157,11 +173,11 @@ fn inside(options: &Options) -> io::Result<()> {
             interface_open(name, 1, value)?;
         }
     }
-    if let Start::Node(_) = options.start {
-        let node = resolve(&options.start, &mut Client::connect(&Paths::from_env())?)?;
+    if options.start != Start::Home {
+        let node = resolve(options, &mut Client::connect(&Paths::from_env())?)?;
         let number = node.map_or(0, u32::from);
         interface_open(
-            if options.force {
+            if options.start == Start::Best || options.force {
                 "mosstartf"
             } else {
                 "mosstart"
@@ -175,13 +191,14 @@ fn inside(options: &Options) -> io::Result<()> {
 
 fn outside(options: &Options) -> io::Result<()> {
     let mut client = Client::connect(&Paths::from_env())?;
-    let node = resolve(&options.start, &mut client)?;
+    let node = resolve(options, &mut client)?;
     drop(client);
     let job = WardenJob {
         tree: unix::random_u64(),
         pid: std::process::id() as i32,
         settings: settings(options),
-        start: node.map(|node| (node, options.force)),
+        // The best node is a wish: without it the program runs here.
+        start: node.map(|node| (node, options.force || options.start == Start::Best)),
     };
     let (mut ours, theirs) = UnixStream::pair()?;
     let text = ron::to_string(&job).map_err(io::Error::other)?;

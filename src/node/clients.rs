@@ -149,6 +149,7 @@ impl Server {
         if let Role::Host { home } = client.role {
             self.guest_gone(home);
         }
+        self.balancing.starts.client_gone(token);
         self.outgoing
             .retain(|_, connection| connection.client != token);
         let stayed =
@@ -181,6 +182,7 @@ impl Server {
             ToMosd::Forget { token: name } => self.channels.forget(token, &name),
             ToMosd::Mine { id, procs } => self.mine(token, id, procs),
             ToMosd::Moved { id, outcome } => {
+                self.balance_moved(id, &outcome);
                 if let Some(asker) = self.questions.moved(id, token) {
                     self.send(asker, &FromMosd::Result(outcome), None);
                 }
@@ -199,6 +201,12 @@ impl Server {
                 };
                 self.send(token, &answer, None);
             }
+            ToMosd::Weights { id, procs } => self.weights(token, id, procs),
+            ToMosd::Best {
+                memory,
+                wait,
+                starts,
+            } => self.best(token, memory, wait, starts),
             ToMosd::Connect { id, node } => self.connect(token, id, node, uid),
             ToMosd::ConnectToSend { id, node, home } => {
                 self.connect_to_send(token, id, (node, home), uid);
@@ -208,6 +216,13 @@ impl Server {
             ToMosd::World => self.world(token),
             ToMosd::Relation { node } => self.relation(token, node),
         }
+    }
+
+    /// All wardens and hosts.
+    pub(super) fn owners(&self) -> Vec<usize> {
+        let owner = |role: Role| matches!(role, Role::Warden { .. } | Role::Host { .. });
+        let owners = self.clients.iter().filter(|(_, client)| owner(client.role));
+        owners.map(|(token, _)| *token).collect()
     }
 
     fn welcome(&mut self, token: usize, role: Role) {

@@ -3,21 +3,30 @@
 use crate::gossip::Load;
 use crate::sys::{affinity, load};
 
-/// Weight of one measurement in the smoothed number of running processes.
+/// Weight of one measurement in the smoothed number of other running processes.
 const WEIGHT: f64 = 0.15;
 
 /// Measures this node, once for each report that is told.
 pub struct Meter {
     speed: u32,
-    /// Processes that run or want to, smoothed.
-    running: f64,
+    cpus: u16,
+    /// Only the processes of this node's own mosd count: several nodes are on this machine.
+    own_only: bool,
+    /// Other processes of this machine that run or want to, smoothed.
+    others: f64,
+    memory: load::Memory,
 }
 
 impl Meter {
-    pub fn new(speed: u32) -> Meter {
+    /// `cpus`: how many processors this node has of a machine that it shares with other nodes.
+    pub fn new(speed: u32, cpus: Option<u16>) -> Meter {
+        let all = || affinity::allowed().map_or(1, |cpus| cpus.len().clamp(1, 1024) as u16);
         Meter {
             speed,
-            running: 0.0,
+            cpus: cpus.unwrap_or_else(all),
+            own_only: cpus.is_some(),
+            others: 0.0,
+            memory: load::Memory::default(),
         }
     }
 
@@ -26,22 +35,50 @@ impl Meter {
         self.speed = speed;
     }
 
-    /// This node's report. What the kernel does not tell is 0.
-    pub fn load(&mut self) -> Load {
-        let memory = load::memory().unwrap_or_default();
-        // This process is one of them.
-        let running = f64::from(load::running().unwrap_or(1).saturating_sub(1));
-        self.running += (running - self.running) * WEIGHT;
-        let cpus = affinity::allowed().map_or(1, |cpus| cpus.len().clamp(1, 1024) as u16);
+    pub fn own_only(&self) -> bool {
+        self.own_only
+    }
+
+    /// Looks at the machine; `ours` of the processes that compute are known by themselves. What the kernel does not tell is 0.
+    pub fn look(&mut self, ours: f64) {
+        self.memory = load::memory().unwrap_or_default();
+        if !self.own_only {
+            // This process is one of them.
+            let others = f64::from(load::running().unwrap_or(1)) - 1.0 - ours;
+            self.others += (others.max(0.0) - self.others) * WEIGHT;
+        }
+    }
+
+    /// This node's report, with so many processes of ours.
+    pub fn load(&self, ours: f64) -> Load {
+        let running = ((ours + self.others) * 100.0) as u32;
         Load {
             speed: self.speed,
-            cpus,
-            load: Load::standardized((self.running * 100.0) as u32, self.speed, cpus),
-            mem_total: memory.total,
-            mem_free: memory.available,
-            swap_total: memory.swap_total,
-            swap_free: memory.swap_free,
+            cpus: self.cpus,
+            load: Load::standardized(running, self.speed, self.cpus),
+            mem_total: self.memory.total,
+            mem_free: self.memory.available,
+            swap_total: self.memory.swap_total,
+            swap_free: self.memory.swap_free,
             ..Load::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_its_own_counts_its_own() {
+        let mut meter = Meter::new(20_000, Some(2));
+        meter.look(0.0);
+        let load = meter.load(4.0);
+        assert_eq!((load.load, load.cpus), (100, 2));
+        assert!(load.mem_total > 0);
+        // The whole machine: what others do is seen, sooner or later.
+        let mut meter = Meter::new(10_000, None);
+        meter.look(0.0);
+        assert!(meter.load(1.0).load >= 100 / u32::from(meter.cpus) - 1);
     }
 }

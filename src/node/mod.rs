@@ -3,6 +3,7 @@
 //! could not learn again: wardens and hosts register anew with a mosd that was restarted.
 
 mod admission;
+mod balancing;
 mod channels;
 mod clients;
 mod daemon;
@@ -13,10 +14,12 @@ mod neighbours;
 mod orders;
 mod outgoing;
 mod peers;
+mod profiles;
 mod questions;
 mod report;
 mod server;
 mod settle;
+mod starts;
 
 use std::io::Write;
 
@@ -36,6 +39,10 @@ pub struct Options {
     pub foreground: bool,
     /// Where there is no map yet, be a cluster of one node until there is.
     pub await_map: bool,
+    /// Move processes without order.
+    pub balance: bool,
+    /// So many processors of a machine that this node shares with other nodes; all of them otherwise.
+    pub cpus: Option<u16>,
 }
 
 /// Runs mosd until it is told to end (SIGTERM), or, in the background, starts it.
@@ -54,7 +61,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     if options.foreground {
         log_to_stderr();
         let lock = daemon::lock(&options.paths)?;
-        let mut server = Server::new(config, policy)?;
+        let mut server = Server::new(config, policy, options)?;
         server.serve(lock)
     } else {
         // The lock belongs to whoever has the file open: the daemon inherits it.
@@ -67,7 +74,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 let started = lock
                     .note_pid()
                     .map_err(|error| error.to_string())
-                    .and_then(|()| Server::new(config, policy));
+                    .and_then(|()| Server::new(config, policy, options));
                 match started {
                     Ok(mut server) => {
                         report.up().map_err(|error| error.to_string())?;

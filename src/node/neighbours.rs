@@ -146,6 +146,14 @@ impl Neighbours {
         let _ = self.socket.send_to(&message.seal(&self.secret), to);
     }
 
+    /// Sends something to the policy of another node, which may get lost.
+    pub fn send_note(&mut self, node: Ipv4Addr, note: Vec<u8>, now: Instant) {
+        let time = self.time(now);
+        if let Some(message) = self.gossip.message_with_note(node, note, time) {
+            self.send(&message);
+        }
+    }
+
     /// It answers.
     pub fn alive(&self, node: Ipv4Addr) -> bool {
         self.gossip.standing(node) == Standing::Up
@@ -153,5 +161,10 @@ impl Neighbours {
 
     pub fn known(&self, node: Ipv4Addr, now: Instant) -> Option<Known<Load>> {
         self.gossip.known(node, self.time(now))
+    }
+
+    /// Nodes that are up, with what they told not longer than `age` ago.
+    pub fn view(&self, age: Duration, now: Instant) -> impl Iterator<Item = Known<Load>> + '_ {
+        self.gossip.view(age.as_millis() as Time, self.time(now))
     }
 }

@@ -102,12 +102,12 @@ impl Server {
     }
 
     /// What this node tells of itself.
-    pub(super) fn load(&mut self) -> Load {
+    pub(super) fn load(&self) -> Load {
         let (guests, blocked) = self.with_here(|rules, here| {
             let blocked = rules.off || rules.block || rules.emptying;
             (here.guests.len(), blocked)
         });
-        let load = self.meter.load();
+        let load = self.meter.load(self.balancing.running());
         Load {
             guests: guests.min(usize::from(u16::MAX)) as u16,
             flags: if blocked { Load::BLOCKED } else { 0 },

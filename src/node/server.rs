@@ -9,6 +9,8 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::Options;
+use super::balancing::Balancing;
 use super::channels::Channels;
 use super::clients::LocalClient;
 use super::daemon::{self, Lock};
@@ -46,6 +48,7 @@ pub struct Server {
     pub(super) unread: Vec<usize>,
     pub(super) neighbours: Neighbours,
     pub(super) meter: Meter,
+    pub(super) balancing: Balancing,
     next_accept: Instant,
     last_token: usize,
     listener: TcpListener,
@@ -59,7 +62,7 @@ impl Server {
     /// # Errors
     ///
     /// In words, naming what cannot be had.
-    pub fn new(config: Config, policy: Policy) -> Result<Server, String> {
+    pub fn new(config: Config, policy: Policy, options: &Options) -> Result<Server, String> {
         let listener = listen_tcp(&config)?;
         let neighbours = Neighbours::new(&config, Instant::now())
             .map_err(|error| cannot_listen_udp(&config, &error))?;
@@ -75,7 +78,8 @@ impl Server {
         let mut server = Server {
             poll,
             neighbours,
-            meter: Meter::new(config.speed),
+            meter: Meter::new(config.speed, options.cpus),
+            balancing: Balancing::new(options.balance, Instant::now()),
             config,
             clients: HashMap::new(),
             incoming: HashMap::new(),
@@ -224,6 +228,7 @@ impl Server {
             Some(self.next_accept),
             Some(self.neighbours.next()),
             Some(self.policy.next_deadline()),
+            Some(self.balancing.next()),
         ];
         let next = connections
             .chain(others.into_iter().flatten())
@@ -235,11 +240,13 @@ impl Server {
 
     fn tick(&mut self, now: Instant) {
         if now >= self.neighbours.next() {
-            let load = self.load();
+            self.meter.look(self.balancing.running());
+            let load = self.own_load();
             self.neighbours.tick(load, now);
             // What a turn of reading has left.
             self.hear();
         }
+        self.balance_tick(now);
         if now >= self.next_accept {
             self.next_accept = now + ACCEPT_AGAIN;
             // Those that could not be accepted when descriptors had run out: nothing else would tell of them again.
@@ -253,7 +260,10 @@ impl Server {
     }
 
     fn hear(&mut self) {
-        self.neighbours.hear(Instant::now());
+        let now = Instant::now();
+        for note in self.neighbours.hear(now) {
+            self.note(&note, now);
+        }
     }
 
     /// What is known of a node.

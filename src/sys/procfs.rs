@@ -211,6 +211,35 @@ pub fn available_memory() -> io::Result<u64> {
     )
 }
 
+/// Nanoseconds that a process's main thread has run, and that it has waited for a processor.
+///
+/// # Errors
+///
+/// Where the process is gone, or the kernel does not count this.
+pub fn schedule(pid: i32) -> io::Result<(u64, u64)> {
+    let text = text(pid, "schedstat")?;
+    let mut words = text.split_ascii_whitespace().map(str::parse::<u64>);
+    match (words.next(), words.next()) {
+        (Some(Ok(run)), Some(Ok(wait))) => Ok((run, wait)),
+        _ => Err(bad("schedstat")),
+    }
+}
+
+/// Reads and writes that a process has made so far.
+///
+/// # Errors
+///
+/// Where the process is gone or is another user's.
+pub fn transfers(pid: i32) -> io::Result<u64> {
+    let text = text(pid, "io")?;
+    let value = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    Ok(value("syscr:") + value("syscw:"))
+}
+
 /// Children of a process's main thread.
 pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     let text = text(pid, &format!("task/{pid}/children"))?;
@@ -344,6 +373,8 @@ mod tests {
         let pid = std::process::id() as i32;
         assert!(maps(pid).unwrap().iter().any(|map| map.name == "[vdso]"));
         assert!(stat(pid).unwrap().start_stack > 0);
+        assert!(schedule(pid).is_ok());
+        assert!(transfers(pid).unwrap() > 0);
         assert_eq!(status(pid).unwrap().ns_pids.last(), Some(&pid));
         assert!(fds(pid).unwrap().iter().any(|(fd, _)| *fd == 1));
         assert!(timers(pid).unwrap().is_empty());

@@ -57,6 +57,25 @@ pub struct ProcInfo {
     pub cpu_away_ns: u64,
 }
 
+/// One process that runs at this node, as the policy sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weighed {
+    /// Pid on this node.
+    pub pid: i32,
+    /// Home node; `None` when it is this node.
+    pub home: Option<Ipv4Addr>,
+    /// It may be moved without order, and is not on its way.
+    pub movable: bool,
+    /// Megabytes that it was said to need.
+    pub needmem: u32,
+    /// Part of its statistics that is left after a second, in ten thousandths.
+    pub decay: u32,
+    /// Its calls count.
+    pub count_calls: bool,
+    /// Calls that a guest has made so far which were not executed here.
+    pub calls: u64,
+}
+
 /// What became of an order to move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -185,6 +204,18 @@ pub enum ToMosd {
     Relation {
         node: Ipv4Addr,
     },
+    /// Answer to `FromMosd::Weigh`: the processes of a warden, or the guest of a host, that run at this node.
+    Weights {
+        id: u64,
+        procs: Vec<Weighed>,
+    },
+    /// Tools: the best node for a program that needs so many megabytes; waits until there is one if `wait`. It `starts` there soon.
+    /// Answered by `FromMosd::Node`.
+    Best {
+        memory: u32,
+        wait: bool,
+        starts: bool,
+    },
 }
 
 /// A node, as mosd knows it.
@@ -255,5 +286,9 @@ pub enum FromMosd {
         partner: Option<String>,
         /// Why processes of this node do not go there.
         forbidden: Option<String>,
+    },
+    /// To a warden or host: answer with `Weights { id }`.
+    Weigh {
+        id: u64,
     },
 }

@@ -63,4 +63,13 @@ pub enum ToHost {
     Interrupted {
         pid: i32,
     },
+    /// What the program or its user has said about moving it: whether without order, the megabytes it needs, the decay of its
+    /// statistics, and whether its calls count.
+    Settings {
+        pid: i32,
+        locked: bool,
+        needmem: u32,
+        decay: u32,
+        cpujob: bool,
+    },
 }

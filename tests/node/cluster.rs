@@ -68,7 +68,7 @@ impl Cluster {
     pub fn start_node(&mut self, node: u8) {
         let child = self
             .mosd(node)
-            .arg("-f")
+            .args(["-f", "--no-balance"])
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

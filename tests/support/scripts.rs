@@ -32,6 +32,7 @@ pub fn playground(nodes: u32, script: &str) {
         "playground",
         "-n",
         &nodes.to_string(),
+        "--no-balance",
         "--",
         "bash",
         "-c",

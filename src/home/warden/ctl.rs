@@ -112,6 +112,7 @@ impl Warden {
                 proc.ctl = Some(id);
                 proc.halted = false;
                 self.notify_migration(pid);
+                self.tell_settings(pid);
                 self.order_waits(pid);
             }
             FromHost::Left { pid, cpu_ns } => {
@@ -150,6 +151,24 @@ impl Warden {
                 }
             }
             FromHost::Forked { .. } => {}
+        }
+    }
+
+    /// Tells the host of an away process what concerns its moves.
+    pub fn tell_settings(&mut self, pid: i32) {
+        let Some(proc) = self.procs.get(&pid) else {
+            return;
+        };
+        let settings = &proc.settings;
+        let message = ToHost::Settings {
+            pid,
+            locked: settings.locked,
+            needmem: settings.needmem,
+            decay: settings.decay,
+            cpujob: settings.cpujob,
+        };
+        if let Some(ctl) = proc.ctl {
+            self.to_host(ctl, &message);
         }
     }
 

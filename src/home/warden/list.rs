@@ -8,7 +8,7 @@ use crate::home::warden::state::{Proc, Warden};
 use crate::image::{areas, check};
 use crate::sys::{procfs, unix};
 use crate::wire::client::Client;
-use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, ToMosd, Weighed};
 
 impl Warden {
     /// Adds a process; it inherits what its parent may pass on (manual, "recursive mosrun").
@@ -115,6 +115,23 @@ impl Warden {
             .collect();
         infos.sort_by_key(|info| info.pid);
         infos
+    }
+
+    /// The processes that run here, for the policy.
+    pub fn weights(&mut self) -> Vec<Weighed> {
+        self.refresh();
+        let weighed = |pid: i32, proc: &Proc| Weighed {
+            pid,
+            home: None,
+            movable: !proc.settings.locked && proc.moving.is_none() && proc.start.is_none(),
+            needmem: proc.settings.needmem,
+            decay: proc.settings.decay,
+            count_calls: !proc.settings.cpujob,
+            calls: 0,
+        };
+        let here = |proc: &Proc| proc.place == Place::Home && !proc.native;
+        let procs = self.procs.iter().filter(|(_, proc)| here(proc));
+        procs.map(|(pid, proc)| weighed(*pid, proc)).collect()
     }
 
     fn info(&self, pid: i32, proc: &Proc) -> ProcInfo {

@@ -56,6 +56,10 @@ impl Warden {
                 },
             ),
             (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
+            (FromMosd::Weigh { id }, _) => {
+                let procs = self.weights();
+                self.to_mosd(&ToMosd::Weights { id, procs });
+            }
             (
                 FromMosd::Arrived {
                     opening: Opening::Ctl { pid, .. },

@@ -66,18 +66,25 @@ impl Warden {
         let Some(proc) = self.procs.get_mut(&pid) else {
             return Some(Response::Continue);
         };
-        match interface::serve(
+        let before = proc.settings.clone();
+        let answer = interface::serve(
             &mut proc.settings,
             name,
             mode,
             value as i32 as i64,
             whereami,
-        ) {
+        );
+        if before != proc.settings {
+            self.tell_settings(pid);
+        }
+        match answer {
             None => Some(Response::Continue),
             Some(Ask::Value(value)) => Some(Response::Value(value)),
             Some(Ask::Fail(errno)) => Some(Response::Error(errno)),
             Some(Ask::Native) => {
-                proc.native = true;
+                if let Some(proc) = self.procs.get_mut(&pid) {
+                    proc.native = true;
+                }
                 Some(Response::Value(0))
             }
             Some(Ask::CannotMove) => Some(self.cannot_move(notification, pid)),

@@ -1,0 +1,561 @@
+//! One node's decisions: which process, where to, and when.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use super::model::{Costs, MEMORY_RESERVE, Place, Process};
+use super::promises::{Answer, Ask, Promises};
+use crate::gossip::Time;
+
+/// Questions that are open, and moves that are under way, at most.
+const MAX_OPEN: usize = 8;
+/// A question without answer is given up after so many milliseconds.
+const ANSWER_WAIT: Time = 1500;
+/// A move that is not over after so many milliseconds does not count any more.
+const MOVE_WAIT: Time = 60_000;
+/// After a move, or a refusal of the kernel to have it moved, a process is let be for so many milliseconds.
+const REST: Time = 30_000;
+/// A process must have been here for so many times of what its move costs.
+const STAY_FACTOR: f64 = 3.0;
+/// The gain must be so many times the cost of the move, and such a share of the time that is left.
+const GAIN_FACTOR: f64 = 1.0;
+const GAIN_SHARE: f64 = 0.1;
+/// A process must be worth so much more elsewhere.
+const BETTER: f64 = 1.1;
+/// What a target must offer, of what its report made one expect.
+const AS_REPORTED: f64 = 0.95;
+/// Processes that compute less of their time than this stay: they wait for something else.
+const LEAST_DEMAND: f64 = 0.3;
+/// What a node without memory is worth: it swaps.
+const SWAPPING: f64 = 0.1;
+
+/// What an open question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A running process.
+    Move(u64),
+    /// A program that waits for its start; the caller's number of it.
+    Start(u64),
+}
+
+/// A question to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    pub to: Ipv4Addr,
+    pub ask: Ask,
+}
+
+/// What was agreed, or not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Granted {
+    pub what: What,
+    pub to: Ipv4Addr,
+    pub yes: bool,
+    /// Processes that run there, and its free megabytes, as the target says itself.
+    pub running: f64,
+    pub free: f64,
+}
+
+/// Where a program is to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Here,
+    Ask(Asking),
+    /// No node has the memory.
+    Nowhere,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    what: What,
+    to: Ipv4Addr,
+    id: u32,
+    until: Time,
+}
+
+/// One node's policy.
+pub struct Balancer {
+    costs: Costs,
+    promises: Promises,
+    asked: Vec<Open>,
+    /// Processes on their way out: demand and memory, and until when they count as such.
+    leaving: HashMap<u64, (f64, f64, Time)>,
+    /// Until when a process is let be.
+    resting: HashMap<u64, Time>,
+    last: u32,
+}
+
+impl Balancer {
+    pub fn new(costs: Costs) -> Balancer {
+        Balancer {
+            costs,
+            promises: Promises::default(),
+            asked: Vec::new(),
+            leaving: HashMap::new(),
+            resting: HashMap::new(),
+            last: 0,
+        }
+    }
+
+    /// This node as it will be when all who are to come have come, and those have gone who are to go.
+    pub fn expected(&self, here: &Place) -> Place {
+        let mut place = self.promises.upon(here);
+        for (demand, memory, _) in self.leaving.values() {
+            place.running = (place.running - demand).max(0.0);
+            place.mem_free += memory;
+        }
+        place
+    }
+
+    /// What to ask others, some processes being better off with them. `view`: other nodes, by fresh reports.
+    pub fn consider(
+        &mut self,
+        here: &Place,
+        processes: &[Process],
+        view: &[Place],
+        now: Time,
+    ) -> Vec<Asking> {
+        self.expire(now);
+        let mut here = self.expected(here);
+        let mut view: Vec<Place> = view.to_vec();
+        let mut candidates: Vec<&Process> = processes
+            .iter()
+            .filter(|process| self.may_move(process))
+            .collect();
+        let mut asking = Vec::new();
+        while self.asked.len() + self.leaving.len() < MAX_OPEN {
+            let Some((at, to)) = self.best(&here, &candidates, &view) else {
+                break;
+            };
+            let process = candidates.swap_remove(at);
+            let place = view[to];
+            let ratio = self.away_ratio(process, here.node, place.node);
+            let least =
+                (self.worth_here(&here) * ratio * BETTER).max(place.worth(0.0) * AS_REPORTED);
+            asking.push(self.ask(What::Move(process.id), &place, process, least, now));
+            view[to].running += process.demand;
+            view[to].mem_free -= process.size();
+            here.running -= process.demand;
+            here.mem_free += process.memory;
+        }
+        asking
+    }
+
+    fn may_move(&self, process: &Process) -> bool {
+        let asked = self
+            .asked
+            .iter()
+            .any(|open| open.what == What::Move(process.id));
+        let busy = asked
+            || self.leaving.contains_key(&process.id)
+            || self.resting.contains_key(&process.id);
+        process.movable
+            && !busy
+            && process.stayed >= STAY_FACTOR * self.costs.of_moving(process.memory)
+    }
+
+    /// What one of the processes is worth at this node; next to nothing when memory is exhausted.
+    fn worth_here(&self, here: &Place) -> f64 {
+        let share = if swaps(here) { SWAPPING } else { 1.0 };
+        here.worth(-1.0) * share
+    }
+
+    /// How much of a rate here is as good as one there, for calls that travel home or do not.
+    fn away_ratio(&self, process: &Process, here: Ipv4Addr, there: Ipv4Addr) -> f64 {
+        process.away(here, &self.costs) / process.away(there, &self.costs)
+    }
+
+    /// The process and the place with the greatest gain.
+    fn best(
+        &self,
+        here: &Place,
+        candidates: &[&Process],
+        view: &[Place],
+    ) -> Option<(usize, usize)> {
+        let short = MEMORY_RESERVE * here.mem_total - here.mem_free;
+        let mut best: Option<(f64, usize, usize)> = None;
+        for (at, process) in candidates.iter().enumerate() {
+            for (to, place) in view.iter().enumerate() {
+                let Some(mut gain) = self.gain(here, process, place) else {
+                    continue;
+                };
+                if here.mem_total > 0.0 && short > 0.0 {
+                    // Memory first: the smallest that suffices, else the largest.
+                    let relief = process.memory / short;
+                    gain *= if relief >= 1.0 {
+                        1.0 / relief
+                    } else {
+                        relief * relief
+                    };
+                }
+                if best.is_none_or(|(other, ..)| gain > other) {
+                    best = Some((gain, at, to));
+                }
+            }
+        }
+        best.map(|(_, at, to)| (at, to))
+    }
+
+    /// Seconds that a process gains by a move, if that is worth it.
+    fn gain(&self, here: &Place, process: &Process, place: &Place) -> Option<f64> {
+        if place.blocked || !fits(place, process) || place.node == here.node {
+            return None;
+        }
+        if process.demand < LEAST_DEMAND && !swaps(here) {
+            return None;
+        }
+        let stay = self.worth_here(here) * process.away(here.node, &self.costs);
+        let go = place.worth(0.0) * process.away(place.node, &self.costs);
+        if go < stay * BETTER {
+            return None;
+        }
+        let cost = self.costs.of_moving(process.memory);
+        let left = process.left();
+        let (stay, go) = (left / stay, cost + left / go);
+        let gain = stay - go;
+        (gain > GAIN_FACTOR * cost && gain > GAIN_SHARE * stay).then_some(gain)
+    }
+
+    fn ask(
+        &mut self,
+        what: What,
+        place: &Place,
+        process: &Process,
+        worth: f64,
+        now: Time,
+    ) -> Asking {
+        self.last = self.last.wrapping_add(1);
+        self.asked.push(Open {
+            what,
+            to: place.node,
+            id: self.last,
+            until: now + ANSWER_WAIT,
+        });
+        Asking {
+            to: place.node,
+            ask: Ask {
+                id: self.last,
+                demand: (process.demand * 1000.0) as u16,
+                memory: process.size().ceil() as u32,
+                start: matches!(what, What::Start(_)),
+                worth: (worth * 1000.0) as u32,
+            },
+        }
+    }
+
+    /// The best node for a program by what is known, this one if it is as good; nobody is asked.
+    pub fn best_for(&self, here: &Place, process: &Process, view: &[Place]) -> Option<Ipv4Addr> {
+        let home = self.expected(here);
+        let at_home = if fits(&home, process) {
+            home.rate(1.0)
+        } else {
+            0.0
+        };
+        match best_start(here, process, view) {
+            Some(place) if place.rate(1.0) > at_home * BETTER => Some(place.node),
+            _ => (at_home > 0.0).then_some(here.node),
+        }
+    }
+
+    /// Where a program is best started; `process` is what is known of it.
+    pub fn place(
+        &mut self,
+        start: u64,
+        here: &Place,
+        process: &Process,
+        view: &[Place],
+        now: Time,
+    ) -> Choice {
+        let home = self.expected(here);
+        let Some(best) = self.best_for(here, process, view) else {
+            return Choice::Nowhere;
+        };
+        match view
+            .iter()
+            .find(|place| place.node == best && best != here.node)
+        {
+            Some(place) => {
+                let at_home = if fits(&home, process) {
+                    home.rate(1.0)
+                } else {
+                    0.0
+                };
+                let least = (at_home * BETTER).max(place.rate(1.0) * AS_REPORTED);
+                Choice::Ask(self.ask(What::Start(start), place, process, least, now))
+            }
+            None => {
+                // As if it had been asked for: others are not to take the place meanwhile.
+                let ask = Ask {
+                    id: 0,
+                    demand: 1000,
+                    memory: process.size() as u32,
+                    start: true,
+                    worth: 0,
+                };
+                self.promises.promise(here.node, ask, now);
+                Choice::Here
+            }
+        }
+    }
+
+    /// Another node asks.
+    pub fn asked(&mut self, from: Ipv4Addr, ask: &Ask, here: &Place, now: Time) -> Answer {
+        // Those who are to leave are not gone yet: they may have to stay.
+        self.promises.asked(from, ask, here, now)
+    }
+
+    /// Another node answers; `None` if nobody has asked it, or no longer waits.
+    pub fn answered(&mut self, from: Ipv4Addr, answer: &Answer) -> Option<Granted> {
+        let at = self
+            .asked
+            .iter()
+            .position(|open| open.id == answer.id && open.to == from)?;
+        let open = self.asked.swap_remove(at);
+        Some(Granted {
+            what: open.what,
+            to: from,
+            yes: answer.yes,
+            running: f64::from(answer.running) / 100.0,
+            free: f64::from(answer.free),
+        })
+    }
+
+    /// The move of a process begins.
+    pub fn leaves(&mut self, process: &Process, now: Time) {
+        let leaving = (process.demand, process.memory, now + MOVE_WAIT);
+        self.leaving.insert(process.id, leaving);
+    }
+
+    /// It has left, or could not: then it is let be for a while.
+    pub fn left(&mut self, process: u64, gone: bool, now: Time) {
+        self.leaving.remove(&process);
+        if !gone {
+            self.resting.insert(process, now + REST);
+        }
+    }
+
+    /// A process has come, or was started here: a promise is kept.
+    pub fn arrived(&mut self) {
+        self.promises.kept();
+    }
+
+    /// Forgets what is no longer valid; the starts that wait for an answer in vain.
+    pub fn expire(&mut self, now: Time) -> Vec<What> {
+        self.promises.expire(now);
+        self.leaving.retain(|_, (.., until)| *until > now);
+        self.resting.retain(|_, until| *until > now);
+        let late = |open: &Open| open.until <= now;
+        let lost = self
+            .asked
+            .iter()
+            .filter(|open| late(open))
+            .map(|open| open.what)
+            .collect();
+        self.asked.retain(|open| !late(open));
+        lost
+    }
+}
+
+/// Memory is as good as used up.
+fn swaps(here: &Place) -> bool {
+    here.mem_total > 0.0 && here.mem_free < MEMORY_RESERVE / 2.0 * here.mem_total
+}
+
+/// Its memory suffices, as far as it is known.
+fn fits(place: &Place, process: &Process) -> bool {
+    place.mem_total == 0.0 || process.size() <= place.room()
+}
+
+/// Where a program gets most, of other nodes.
+fn best_start<'a>(here: &Place, process: &Process, view: &'a [Place]) -> Option<&'a Place> {
+    let usable = view
+        .iter()
+        .filter(|place| place.node != here.node && !place.blocked && fits(place, process));
+    usable.max_by(|a, b| a.rate(1.0).total_cmp(&b.rate(1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+
+    fn place(node: Ipv4Addr, running: f64) -> Place {
+        Place {
+            node,
+            speed: 1.0,
+            cpus: 1.0,
+            running,
+            mem_total: 1000.0,
+            mem_free: 900.0,
+            blocked: false,
+        }
+    }
+
+    fn process(id: u64, used: f64) -> Process {
+        Process {
+            id,
+            home: A,
+            used,
+            demand: 1.0,
+            memory: 10.0,
+            needs: 0.0,
+            calls: 0.0,
+            call_mb: 0.0,
+            stayed: 10.0,
+            movable: true,
+        }
+    }
+
+    fn moves(here: &Place, processes: &[Process], view: &[Place]) -> Vec<(u64, Ipv4Addr)> {
+        let mut balancer = Balancer::new(Costs::default());
+        let asking = balancer.consider(here, processes, view, 0);
+        let what = |asking: &Asking| {
+            let answer = Answer {
+                id: asking.ask.id,
+                yes: true,
+                running: 0,
+                free: 0,
+            };
+            match balancer.answered(asking.to, &answer).unwrap().what {
+                What::Move(id) => (id, asking.to),
+                What::Start(_) => panic!("nothing starts"),
+            }
+        };
+        asking.iter().map(what).collect()
+    }
+
+    #[test]
+    fn load_is_evened_out_and_then_left_alone() {
+        let three: Vec<Process> = (1..=3).map(|id| process(id, id as f64)).collect();
+        let view = [place(B, 0.0), place(C, 0.0)];
+        // Those that have run longest go; one stays.
+        assert_eq!(
+            moves(&place(A, 3.0), &three, &view)
+                .iter()
+                .map(|m| m.0)
+                .collect::<Vec<_>>(),
+            [3, 2]
+        );
+        assert_eq!(moves(&place(A, 2.0), &three[..2], &[place(B, 1.0)]), []);
+        assert_eq!(moves(&place(A, 1.0), &three[..1], &[place(B, 0.0)]), []);
+    }
+
+    #[test]
+    fn speed_draws_and_memory_and_blocking_keep_away() {
+        let one = [process(1, 5.0)];
+        let fast = Place {
+            speed: 2.0,
+            ..place(B, 0.0)
+        };
+        assert_eq!(moves(&place(A, 1.0), &one, &[fast]), [(1, B)]);
+        let full = Place {
+            mem_free: 40.0,
+            ..fast
+        };
+        assert_eq!(moves(&place(A, 1.0), &one, &[full]), []);
+        let blocked = Place {
+            blocked: true,
+            ..fast
+        };
+        assert_eq!(moves(&place(A, 1.0), &one, &[blocked]), []);
+    }
+
+    #[test]
+    fn what_cannot_gain_stays() {
+        let crowded = place(A, 4.0);
+        let view = [place(B, 0.0)];
+        let with = |change: &dyn Fn(&mut Process)| {
+            let mut one = process(1, 5.0);
+            change(&mut one);
+            moves(&crowded, &[one], &view).len()
+        };
+        assert_eq!(with(&|_| {}), 1);
+        assert_eq!(with(&|one| one.movable = false), 0);
+        assert_eq!(with(&|one| one.demand = 0.1), 0, "interactive");
+        assert_eq!(with(&|one| one.stayed = 0.1), 0, "just come");
+        assert_eq!(
+            with(&|one| one.memory = 800.0),
+            0,
+            "takes longer to move than it gains"
+        );
+        assert_eq!(with(&|one| one.calls = 1e6), 0, "its calls would travel");
+        let mut away = process(1, 5.0);
+        (away.home, away.calls) = (B, 1e5);
+        assert_eq!(
+            moves(&place(A, 1.0), &[away], &[place(B, 0.0)]),
+            [(1, B)],
+            "pulled home"
+        );
+    }
+
+    #[test]
+    fn a_node_without_memory_gives_away_what_suffices() {
+        let starved = Place {
+            mem_free: 10.0,
+            ..place(A, 3.0)
+        };
+        let sized = |id: u64, memory: f64| Process {
+            memory,
+            used: 100.0,
+            ..process(id, 0.0)
+        };
+        let processes = [sized(1, 5.0), sized(2, 60.0), sized(3, 600.0)];
+        assert_eq!(moves(&starved, &processes, &[place(B, 3.0)])[0], (2, B));
+    }
+
+    #[test]
+    fn questions_and_moves_are_limited_and_forgotten() {
+        let mut balancer = Balancer::new(Costs::default());
+        let many: Vec<Process> = (0..40).map(|id| process(id, 1.0)).collect();
+        let view: Vec<Place> = (10..50)
+            .map(|n| place(Ipv4Addr::new(10, 0, 1, n), 0.0))
+            .collect();
+        assert_eq!(
+            balancer.consider(&place(A, 40.0), &many, &view, 0).len(),
+            MAX_OPEN
+        );
+        assert_eq!(balancer.consider(&place(A, 40.0), &many, &view, 0).len(), 0);
+        assert_eq!(balancer.expire(ANSWER_WAIT).len(), MAX_OPEN);
+        balancer.leaves(&many[0], 0);
+        assert_eq!(balancer.expected(&place(A, 40.0)).running, 39.0);
+        balancer.left(0, false, 0);
+        assert!(!balancer.may_move(&many[0]) && balancer.may_move(&many[1]));
+        balancer.expire(REST);
+        assert!(balancer.may_move(&many[0]));
+    }
+
+    #[test]
+    fn programs_start_where_they_get_most() {
+        let mut balancer = Balancer::new(Costs::default());
+        let new = process(0, 0.0);
+        let view = [place(B, 2.0), place(C, 0.0)];
+        assert_eq!(
+            balancer.best_for(&place(A, 0.0), &new, &view),
+            Some(A),
+            "as good as any"
+        );
+        assert!(
+            matches!(balancer.place(1, &place(A, 1.0), &new, &view, 0), Choice::Ask(asking) if asking.to == C)
+        );
+        assert_eq!(
+            balancer.place(2, &place(A, 0.0), &new, &view, 0),
+            Choice::Here
+        );
+        // What was started counts, though it does not run yet.
+        assert!(matches!(
+            balancer.place(3, &place(A, 0.0), &new, &view, 0),
+            Choice::Ask(_)
+        ));
+        let large = Process {
+            needs: 5000.0,
+            ..new
+        };
+        assert_eq!(
+            balancer.place(4, &place(A, 0.0), &large, &view, 0),
+            Choice::Nowhere
+        );
+    }
+}

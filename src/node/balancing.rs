@@ -1,0 +1,319 @@
+//! The policy at work: what runs here is weighed once in a second, others are asked, and what is agreed is ordered.
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::profiles::Profiles;
+use super::server::Server;
+use super::starts::Starts;
+use crate::balance::{Asking, Balancer, Costs, Granted, Place, Process, What, Word};
+use crate::gossip::{Known, Load, Note};
+use crate::sys::unix::random_u64;
+use crate::wire::codec;
+use crate::wire::control::{FromMosd, Outcome, Target, Weighed};
+
+/// Time between two weighings.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
+/// How long wardens and hosts may take to answer.
+const WEIGH_WAIT: Duration = Duration::from_millis(500);
+/// Reports that are older are not acted on.
+const FRESH: Duration = Duration::from_secs(10);
+/// Other nodes that are looked at in one turn, chosen at random.
+const LOOK_AT: usize = 24;
+
+/// Processes are being weighed.
+struct Weighing {
+    id: u64,
+    missing: HashSet<usize>,
+    procs: Vec<(usize, Weighed)>,
+    until: Instant,
+}
+
+/// What mosd keeps for its policy.
+pub struct Balancing {
+    /// Processes are moved without order.
+    moves: bool,
+    pub(super) balancer: Balancer,
+    pub(super) starts: Starts,
+    profiles: Profiles,
+    started: Instant,
+    next: Instant,
+    last: u64,
+    weighing: Option<Weighing>,
+    /// As they were last weighed, with their owners.
+    processes: HashMap<u64, (usize, Process)>,
+    /// Orders under way, and whose they are about.
+    orders: HashMap<u64, u64>,
+}
+
+impl Balancing {
+    pub fn new(moves: bool, now: Instant) -> Balancing {
+        Balancing {
+            moves,
+            balancer: Balancer::new(Costs::default()),
+            starts: Starts::default(),
+            profiles: Profiles::default(),
+            started: now,
+            next: now + WEIGH_EVERY,
+            last: 0,
+            weighing: None,
+            processes: HashMap::new(),
+            orders: HashMap::new(),
+        }
+    }
+
+    pub fn time(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
+    }
+
+    /// Processes of this node that compute, as they were last weighed.
+    pub fn running(&self) -> f64 {
+        self.profiles.running()
+    }
+
+    /// When there is something to do next.
+    pub fn next(&self) -> Instant {
+        let answers = self.weighing.as_ref().map(|weighing| weighing.until);
+        answers.unwrap_or(self.next).min(self.next)
+    }
+}
+
+impl Server {
+    /// What this node tells of itself: itself as it will be when those have come who were promised a place.
+    pub(super) fn own_load(&self) -> Load {
+        let load = self.load();
+        let place = self
+            .balancing
+            .balancer
+            .expected(&Place::new(self.config.address, &load));
+        Load {
+            load: Load::standardized((place.running * 100.0) as u32, load.speed, load.cpus),
+            mem_free: place.mem_free.max(0.0) as u32,
+            ..load
+        }
+    }
+
+    /// This node as it is.
+    pub(super) fn own_place(&self) -> Place {
+        Place::new(self.config.address, &self.load())
+    }
+
+    /// Some other nodes, by fresh reports.
+    pub(super) fn view(&self, now: Instant) -> Vec<Place> {
+        let me = self.config.address;
+        let known = self
+            .neighbours
+            .view(FRESH, now)
+            .filter(|known| known.node != me && self.forbidden(known.node).is_none());
+        let mut known: Vec<Known<Load>> = known.collect();
+        for at in 0..LOOK_AT.min(known.len()) {
+            let other = at + (random_u64() % (known.len() - at) as u64) as usize;
+            known.swap(at, other);
+        }
+        known.truncate(LOOK_AT);
+        known
+            .iter()
+            .map(|known| Place::new(known.node, &known.info))
+            .collect()
+    }
+
+    /// Lets the policy's time pass.
+    pub(super) fn balance_tick(&mut self, now: Instant) {
+        if self
+            .balancing
+            .weighing
+            .as_ref()
+            .is_some_and(|weighing| weighing.until <= now)
+        {
+            self.weighed(now);
+        }
+        if now < self.balancing.next {
+            return;
+        }
+        self.balancing.next = now + WEIGH_EVERY;
+        let time = self.balancing.time(now);
+        for lost in self.balancing.balancer.expire(time) {
+            if let What::Start(start) = lost {
+                self.start_unanswered(start, now);
+            }
+        }
+        self.starts_again(now);
+        if (self.balancing.moves || self.meter.own_only()) && self.balancing.weighing.is_none() {
+            self.weigh(now);
+        }
+    }
+
+    /// Asks wardens and hosts what runs here.
+    fn weigh(&mut self, now: Instant) {
+        let owners = self.owners();
+        self.balancing.last += 1;
+        let id = self.balancing.last;
+        self.balancing.weighing = Some(Weighing {
+            id,
+            missing: owners.iter().copied().collect(),
+            procs: Vec::new(),
+            until: now + WEIGH_WAIT,
+        });
+        for owner in &owners {
+            self.send(*owner, &FromMosd::Weigh { id }, None);
+        }
+        if owners.is_empty() {
+            self.weighed(now);
+        }
+    }
+
+    /// A warden or host answers.
+    pub(super) fn weights(&mut self, owner: usize, id: u64, procs: Vec<Weighed>) {
+        let Some(weighing) = self
+            .balancing
+            .weighing
+            .as_mut()
+            .filter(|weighing| weighing.id == id)
+        else {
+            return;
+        };
+        if weighing.missing.remove(&owner) {
+            weighing
+                .procs
+                .extend(procs.into_iter().map(|weighed| (owner, weighed)));
+        }
+        if weighing.missing.is_empty() {
+            self.weighed(Instant::now());
+        }
+    }
+
+    /// All have answered who will.
+    fn weighed(&mut self, now: Instant) {
+        let Some(weighing) = self.balancing.weighing.take() else {
+            return;
+        };
+        let time = self.balancing.time(now);
+        let here: Vec<Weighed> = weighing.procs.iter().map(|(_, weighed)| *weighed).collect();
+        for _ in 0..self.balancing.profiles.measure(&here, now) {
+            self.balancing.balancer.arrived();
+        }
+        let place = self.own_place();
+        let me = self.config.address;
+        let known = |(owner, weighed): &(usize, Weighed)| {
+            let process = self
+                .balancing
+                .profiles
+                .process(weighed, me, place.speed, now)?;
+            Some((process.id, (*owner, process)))
+        };
+        let processes: HashMap<u64, (usize, Process)> =
+            weighing.procs.iter().filter_map(known).collect();
+        let gone: Vec<u64> = self
+            .balancing
+            .processes
+            .keys()
+            .filter(|id| !processes.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.balancing.balancer.left(id, true, time);
+        }
+        self.balancing.processes = processes;
+        if self.balancing.moves {
+            self.consider(&place, now);
+        }
+    }
+
+    fn consider(&mut self, place: &Place, now: Instant) {
+        let view = self.view(now);
+        let me = self.config.address;
+        let (own_may, guests_may) = self.policy.modes.may_leave();
+        let processes: Vec<Process> = self
+            .balancing
+            .processes
+            .values()
+            .map(|(_, process)| Process {
+                movable: process.movable
+                    && if process.home == me {
+                        own_may
+                    } else {
+                        guests_may
+                    },
+                ..*process
+            })
+            .collect();
+        let time = self.balancing.time(now);
+        for asking in self
+            .balancing
+            .balancer
+            .consider(place, &processes, &view, time)
+        {
+            self.ask_node(&asking, now);
+        }
+    }
+
+    pub(super) fn ask_node(&mut self, asking: &Asking, now: Instant) {
+        let note = codec::encode(&Word::Ask(asking.ask));
+        self.neighbours.send_note(asking.to, note, now);
+    }
+
+    /// Another node's policy speaks to ours.
+    pub(super) fn note(&mut self, note: &Note, now: Instant) {
+        // One that cannot be understood is of another version; its sender asks others then.
+        let Ok(word) = codec::decode::<Word>(&note.bytes) else {
+            return;
+        };
+        let time = self.balancing.time(now);
+        match word {
+            Word::Ask(ask) => {
+                let place = self.own_place();
+                let answer = self.balancing.balancer.asked(note.from, &ask, &place, time);
+                let bytes = codec::encode(&Word::Answer(answer));
+                self.neighbours.send_note(note.from, bytes, now);
+            }
+            Word::Answer(answer) => {
+                if let Some(granted) = self.balancing.balancer.answered(note.from, &answer) {
+                    self.granted(&granted, now);
+                }
+            }
+        }
+    }
+
+    fn granted(&mut self, granted: &Granted, now: Instant) {
+        match granted.what {
+            What::Start(start) => self.start_answered(start, granted, now),
+            What::Move(process) if granted.yes => self.order_out(process, granted.to, now),
+            What::Move(_) => {}
+        }
+    }
+
+    fn order_out(&mut self, id: u64, to: Ipv4Addr, now: Instant) {
+        let Some((owner, process)) = self.balancing.processes.get(&id).copied() else {
+            return;
+        };
+        let time = self.balancing.time(now);
+        self.balancing.balancer.leaves(&process, time);
+        let order = self.questions.unasked();
+        self.balancing.orders.insert(order, id);
+        let target = if process.home == to {
+            Target::Home
+        } else {
+            Target::Node(to)
+        };
+        log::debug!("process {id} is to move to {to}");
+        let message = FromMosd::Move {
+            id: order,
+            pid: id as i32,
+            to: target,
+        };
+        self.send(owner, &message, None);
+    }
+
+    /// What became of an order of the policy. A host answers before it moves: that a process is gone shows in the next weighing.
+    pub(super) fn balance_moved(&mut self, order: u64, outcome: &Outcome) {
+        let Some(id) = self.balancing.orders.remove(&order) else {
+            return;
+        };
+        if let Outcome::Stayed(why) = outcome {
+            log::debug!("process {id} stays: {why}");
+            let time = self.balancing.time(Instant::now());
+            self.balancing.balancer.left(id, false, time);
+        }
+    }
+}
