@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::home::mover::seize;
 use crate::home::warden::state::{Ctl, Proc, Warden};
 use crate::sys::{procfs, unix};
-use crate::wire::control::{Outcome, Place};
+use crate::wire::control::Place;
 use crate::wire::ctl::{FromHost, ToHost};
 use crate::wire::frame::{FrameBuffer, write_frame};
 
@@ -135,7 +135,8 @@ impl Warden {
             FromHost::Moved { pid, id, outcome } => {
                 // Only the order that is under way: an earlier one may have been settled by its mover.
                 if self.procs.get(&pid).is_some_and(|proc| {
-                    proc.moving.as_ref().is_some_and(|moving| moving.told == id)
+                    let told = proc.moving.as_ref().and_then(|moving| moving.told);
+                    told.is_some_and(|told| told.number == id)
                 }) {
                     self.moved(pid, outcome);
                 }
@@ -205,26 +206,26 @@ impl Warden {
             .procs
             .get(&ctl.pid)
             .is_some_and(|proc| proc.ctl == Some(id));
+        if let Some(moving) = self
+            .procs
+            .get_mut(&ctl.pid)
+            .and_then(|proc| proc.moving.as_mut())
+            && moving.told.is_some_and(|told| told.ctl == id)
+        {
+            moving.told = None;
+        }
         if here {
             if seize::is_deputy(ctl.pid).unwrap_or(false) {
                 // In a call that waits it does not notice that nobody is left to be answered. A host that has only lost this
                 // connection has the call made again.
                 self.interrupt(id, ctl.pid);
             }
-            self.host_lost(ctl.pid);
+            if let Some(proc) = self.procs.get_mut(&ctl.pid) {
+                proc.ctl = None;
+            }
+            self.find(ctl.pid);
         }
-    }
-
-    /// Nobody speaks for an away process: it is on its way to another host, or was taken home, or its host has died.
-    fn host_lost(&mut self, pid: i32) {
-        if let Some(proc) = self.procs.get_mut(&pid) {
-            proc.ctl = None;
-        }
-        self.find(pid);
-        let told = |proc: &Proc| proc.moving.as_ref().is_some_and(|moving| moving.told != 0);
-        if self.procs.get(&pid).is_some_and(told) {
-            self.moved(pid, Outcome::Stayed("its host ended".to_owned()));
-        }
+        self.order_again(ctl.pid);
     }
 
     /// A process that is away as far as is known, and of which no host speaks, may have rolled back.
@@ -235,7 +236,7 @@ impl Warden {
         }
         self.at_home(pid, None);
         if !self.movers.values().any(|mover| mover.pid == pid) {
-            self.moved(pid, Outcome::Stayed("its host ended".to_owned()));
+            self.order_again(pid);
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::{FromMover, Job, OutJob};
-use crate::home::warden::state::{Mover, Moving, Proc, Warden};
+use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
 use crate::sys::{spawn, tracked, unix};
 use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
@@ -51,7 +51,7 @@ impl Warden {
                 Moving {
                     id: Some(id),
                     to,
-                    told: 0,
+                    told: None,
                     start: None,
                 },
             ),
@@ -104,7 +104,7 @@ impl Warden {
                 Moving {
                     id: None,
                     to,
-                    told: 0,
+                    told: None,
                     start: None,
                 },
             );
@@ -179,12 +179,12 @@ impl Warden {
         else {
             return;
         };
-        if moving.told != 0 {
+        if moving.told.is_some() {
             return;
         }
         self.next += 1;
         let (id, ctl) = (self.next, *ctl);
-        moving.told = id;
+        moving.told = Some(Told { number: id, ctl });
         let to = match moving.to {
             Target::Node(node) if node == self.me => Target::Home,
             to => to,
@@ -305,10 +305,37 @@ impl Warden {
         if outcome != Outcome::Done {
             return;
         }
+        let me = self.me;
         let nmigs = self.procs.get(&pid).map(|proc| proc.settings.nmigs + 1);
         self.at_home(pid, nmigs);
-        // An order to come home is answered by the host, or here if the host is gone before it can.
-        self.moved(pid, outcome);
+        // An order to come home is answered by the host, or here if the host is gone before it can. Another order is still to be
+        // obeyed: the process came home by itself, for a call that can be made here only.
+        let home = |moving: &Moving| moving.to == Target::Home || moving.to == Target::Node(me);
+        let moving = self.procs.get(&pid).and_then(|proc| proc.moving.as_ref());
+        if moving.is_some_and(home) {
+            self.moved(pid, outcome);
+        } else {
+            self.order_again(pid);
+        }
+    }
+
+    /// An order that no host has, or has any more, is given again to whoever has the process now.
+    pub fn order_again(&mut self, pid: i32) {
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
+        let lost = proc.place != Place::Home && proc.ctl.is_none();
+        if lost
+            || !proc
+                .moving
+                .as_ref()
+                .is_some_and(|moving| moving.told.is_none())
+        {
+            return;
+        }
+        if let Some(moving) = proc.moving.take() {
+            self.order(pid, moving);
+        }
     }
 
     /// A process has left home. Its host may have said so before; it may even have moved on.

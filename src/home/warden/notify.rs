@@ -152,7 +152,7 @@ impl Warden {
             Moving {
                 id: None,
                 to,
-                told: 0,
+                told: None,
                 start: None,
             },
         );

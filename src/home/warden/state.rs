@@ -48,10 +48,19 @@ pub struct Moving {
     /// mosd's number for the order, if somebody waits.
     pub id: Option<u64>,
     pub to: Target,
-    /// The warden's number for what it told the host; 0 while none was told.
-    pub told: u64,
+    /// What the host of the process was told; `None` while none was, or the one that was is gone.
+    pub told: Option<Told>,
     /// A start on another node (`mosrun -r`): failure ends the program unless forced.
     pub start: Option<bool>,
+}
+
+/// An order that was passed on to a host.
+#[derive(Clone, Copy)]
+pub struct Told {
+    /// The warden's number for it.
+    pub number: u64,
+    /// The control connection of the host.
+    pub ctl: u64,
 }
 
 /// A program's own request to move.
@@ -293,7 +302,7 @@ impl Warden {
                 Moving {
                     id: None,
                     to: Target::Node(node),
-                    told: 0,
+                    told: None,
                     start: Some(force),
                 },
             );
