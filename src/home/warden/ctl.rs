@@ -235,9 +235,7 @@ impl Warden {
             return;
         }
         self.at_home(pid, None);
-        if !self.movers.values().any(|mover| mover.pid == pid) {
-            self.order_again(pid);
-        }
+        self.order_again(pid);
     }
 
     /// Stop and continue act on both halves: the home half stops by itself, the guest is told.

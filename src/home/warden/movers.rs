@@ -138,6 +138,15 @@ impl Warden {
             proc.moving = Some(moving);
             return;
         }
+        if self
+            .movers
+            .values()
+            .any(|mover| mover.pid == pid && !mover.done)
+        {
+            // On its way home: its mover still holds it.
+            proc.moving = Some(moving);
+            return;
+        }
         match (proc.place, moving.to) {
             (Place::Home, Target::Home) | (_, Target::Best) => {
                 self.outcome(pid, &moving, Outcome::Done)
@@ -246,6 +255,7 @@ impl Warden {
                 child,
                 pid,
                 out,
+                done: false,
             },
         );
         Ok(())
@@ -295,6 +305,7 @@ impl Warden {
         let Some(mover) = self.movers.get_mut(&id) else {
             return;
         };
+        mover.done = true;
         let (pid, out) = (mover.pid, mover.out.take());
         if let Some((node, nmigs)) = out {
             if outcome == Outcome::Done {
@@ -303,7 +314,7 @@ impl Warden {
             return self.moved(pid, outcome);
         }
         if outcome != Outcome::Done {
-            return;
+            return self.order_again(pid);
         }
         let me = self.me;
         let nmigs = self.procs.get(&pid).map(|proc| proc.settings.nmigs + 1);
@@ -364,6 +375,7 @@ impl Warden {
             let killed = || Outcome::Stayed("its mover was killed".to_owned());
             self.moved(mover.pid, if left { Outcome::Done } else { killed() });
         }
+        self.order_again(mover.pid);
     }
 
     /// A move is over.

@@ -90,6 +90,8 @@ pub struct Mover {
     pub pid: i32,
     /// Until it has said what became of it: the node to which it takes the process, and the migrations before.
     pub out: Option<(Ipv4Addr, u32)>,
+    /// It has said what became of it, and has let go of the process.
+    pub done: bool,
 }
 
 /// A deputy's call that is being interrupted.
