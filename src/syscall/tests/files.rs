@@ -13,7 +13,8 @@ fn stat_family_equals_the_native_one() {
     for (nr, head) in [
         (4, vec![text("/etc/passwd")]),
         (6, vec![text("/proc/self/exe")]),
-        (137, vec![text("/")]),
+        // Of a file system whose figures do not change.
+        (137, vec![text("/proc")]),
     ] {
         let (mut ours, mut native) = (vec![0xaau8; 300], vec![0xaau8; 300]);
         let mut args = head.clone();
