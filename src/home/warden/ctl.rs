@@ -215,7 +215,7 @@ impl Warden {
             moving.told = None;
         }
         if here {
-            if seize::is_deputy(ctl.pid).unwrap_or(false) {
+            if !self.is_held(ctl.pid) && seize::is_deputy(ctl.pid).unwrap_or(false) {
                 // In a call that waits it does not notice that nobody is left to be answered. A host that has only lost this
                 // connection has the call made again.
                 self.interrupt(id, ctl.pid);

@@ -116,6 +116,7 @@ impl Warden {
         if !self.alive(pid) {
             return self.outcome(pid, &moving, Outcome::Gone);
         }
+        let held = self.is_held(pid);
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
@@ -138,11 +139,7 @@ impl Warden {
             proc.moving = Some(moving);
             return;
         }
-        if self
-            .movers
-            .values()
-            .any(|mover| mover.pid == pid && !mover.done)
-        {
+        if held {
             // On its way home: its mover still holds it.
             proc.moving = Some(moving);
             return;
@@ -330,18 +327,20 @@ impl Warden {
         }
     }
 
+    /// Whether a mover has the process now.
+    pub fn is_held(&self, pid: i32) -> bool {
+        let mut movers = self.movers.values();
+        movers.any(|mover| mover.pid == pid && !mover.done)
+    }
+
     /// An order that no host has, or has any more, is given again to whoever has the process now.
     pub fn order_again(&mut self, pid: i32) {
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
         let lost = proc.place != Place::Home && proc.ctl.is_none();
-        if lost
-            || !proc
-                .moving
-                .as_ref()
-                .is_some_and(|moving| moving.told.is_none())
-        {
+        let told = |moving: &Moving| moving.told.is_some();
+        if lost || proc.moving.as_ref().is_none_or(told) {
             return;
         }
         if let Some(moving) = proc.moving.take() {
