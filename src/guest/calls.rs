@@ -232,6 +232,7 @@ impl Host {
                 left,
                 signalled,
                 disturbed,
+                halted: false,
                 done,
             },
         )

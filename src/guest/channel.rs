@@ -172,8 +172,8 @@ impl Host {
         if self.leaving {
             return self.abandon(t, &call);
         }
-        if value == -i64::from(EINTR) && !call.signalled {
-            // The home kernel itself says EINTR (it does so after a stop, for some calls).
+        if value == -i64::from(EINTR) && !call.signalled && call.halted {
+            // The home kernel itself says EINTR, as it does after a stop for some calls.
             return self.complete(t, &call.notification, value);
         }
         self.issue_again(t, *call)
@@ -196,6 +196,7 @@ impl Host {
             syscall::with_time_left(nr, &mut call.forward, left.as_nanos() as u64);
         }
         call.signalled = false;
+        call.halted = false;
         self.issue(t, call)
     }
 

@@ -40,6 +40,8 @@ pub struct Call {
     pub signalled: bool,
     /// It was interrupted for a move: a partial result is then not the program's to see.
     pub disturbed: bool,
+    /// The home process was stopped (`SIGSTOP`) meanwhile: some calls then fail with `EINTR`.
+    pub halted: bool,
     /// Bytes that earlier parts of a divided transfer have moved.
     pub done: u64,
 }

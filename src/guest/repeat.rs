@@ -110,7 +110,7 @@ impl Host {
 
     fn has_time_out(&mut self, t: usize, fd: u64, option: u64) -> io::Result<bool> {
         const LEN: u64 = 16;
-        let place = self.meta.stub + INLINE_IN;
+        let place = self.threads[t].deputy.base + INLINE_IN;
         let request = Request {
             nr: abi::SYS_GETSOCKOPT,
             args: [fd, abi::SOL_SOCKET, option, place + LEN, place, 0],

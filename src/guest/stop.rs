@@ -145,8 +145,10 @@ impl Host {
     pub fn halt(&mut self) -> io::Result<()> {
         self.halted = true;
         for t in 0..self.threads.len() {
-            if matches!(self.threads[t].phase, Phase::Running) {
-                self.interrupt(t)?;
+            match &mut self.threads[t].phase {
+                Phase::Running => self.interrupt(t)?,
+                Phase::InCall(call) => call.halted = true,
+                Phase::Sleeping(_) | Phase::Ending(_) => {}
             }
         }
         Ok(())
