@@ -89,7 +89,7 @@ impl Host {
     pub fn send_pending(&self, t: usize) -> io::Result<()> {
         let thread = &self.threads[t];
         for info in &thread.pending {
-            alive(tgkill(self.guest(), thread.tid, number_of(&info[..])))?;
+            alive(tgkill(self.group, thread.tid, number_of(&info[..])))?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Paths;
 use crate::home::filter;
 use crate::home::interface::Settings;
+use crate::sys::abi::EHOSTDOWN;
 use crate::sys::launch::{self as start, interface_open};
 use crate::sys::{process, procfs, seccomp, socket, unix};
 use crate::wire::client::Client;
@@ -184,9 +185,19 @@ fn inside(options: &Options) -> io::Result<()> {
             },
             1,
             i64::from(number),
-        )?;
+        )
+        .map_err(not_started)?;
     }
     Ok(())
+}
+
+/// The warden has said why.
+fn not_started(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(EHOSTDOWN) {
+        io::Error::other("the program was not started")
+    } else {
+        error
+    }
 }
 
 fn outside(options: &Options) -> io::Result<()> {

@@ -21,6 +21,11 @@ pub fn step(pid: i32, signo: i32) -> io::Result<()> {
     Stopped::known(pid).step_with(signo).map(drop)
 }
 
+/// Leaves it stopped as job control has it.
+pub fn listen(pid: i32) -> io::Result<()> {
+    Stopped::known(pid).listen().map(drop)
+}
+
 pub fn detach(pid: i32) -> io::Result<()> {
     Stopped::known(pid).detach(0)
 }

@@ -122,6 +122,7 @@ pub const ENOMEM: i32 = libc::ENOMEM;
 pub const EAGAIN: i32 = libc::EAGAIN;
 pub const EMFILE: i32 = libc::EMFILE;
 pub const ESRCH: i32 = libc::ESRCH;
+pub const EHOSTDOWN: i32 = libc::EHOSTDOWN;
 pub const EPERM: i32 = libc::EPERM;
 
 /// Kernel-internal results that an interrupted call shows to a tracer.

@@ -21,23 +21,26 @@ move() { mosmigrate --wait $1 $2 >/dev/null || fail "moving $1 to $2"; }
 address() { mos at $1 mosctl whois | sed 's/^node [0-9]* = \([0-9.]*\).*/\1/'; }
 refused() { why=$(mosmigrate --wait $1 $2 2>&1) && fail "$1 went to $2"; case $why in *"$3"*) ;; *) fail "$why, not: $3";; esac; }
 all_alive() { for p in $all; do kill -0 $p || fail "process $p is lost"; done; }
-finish() { all_alive; kill $all; echo passed; }
+finish() { all_alive; [ -z "$all" ] || kill $all; echo passed; }
 "#;
 
 /// Runs a script in a playground; it must come to its end, with all processes that it started by `spin` alive.
 pub fn playground(nodes: u32, script: &str) {
+    run(&["-n", &nodes.to_string(), "--no-balance"], script);
+}
+
+/// The same with three nodes, where all processes are moved every 10 ms.
+pub fn shaken(script: &str) {
+    run(&["-n", "3", "--shake", "10"], script);
+}
+
+fn run(options: &[&str], script: &str) {
     let mut command = Command::new(MOS);
     let text = format!("{PRELUDE}{script}\nfinish\n");
-    command.args([
-        "playground",
-        "-n",
-        &nodes.to_string(),
-        "--no-balance",
-        "--",
-        "bash",
-        "-c",
-        &text,
-    ]);
+    command
+        .arg("playground")
+        .args(options)
+        .args(["--", "bash", "-c", &text]);
     let out = guests::run(command, LIMIT);
     let text = String::from_utf8_lossy(&out.stdout);
     let errors = String::from_utf8_lossy(&out.stderr);

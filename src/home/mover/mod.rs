@@ -5,6 +5,7 @@ pub mod out;
 pub mod reconcile;
 pub mod resume;
 pub mod seize;
+pub mod start;
 mod times;
 
 use std::net::{Ipv4Addr, TcpStream};
@@ -35,11 +36,15 @@ pub struct OutJob {
     pub unsupported: u32,
     /// Seccomp filters that every process of the tree has.
     pub filters: u32,
+    /// The program is to start on `node`: the process is mosrun still, or about to be. Whether it may run here if that fails.
+    pub start: Option<bool>,
 }
 
 /// From a mover to its warden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromMover {
+    /// mosrun is waited for, and may become its program now.
+    Attached,
     /// The process has been told to stop: a notification of it that waits must be answered now.
     Seized,
     /// The move is over.

@@ -1,9 +1,10 @@
 //! From home to another node.
 
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::seize::{self, Held, HeldThread};
-use crate::home::mover::{OutJob, register};
+use crate::home::mover::{OutJob, register, start};
 use crate::image::capture::Calls;
 use crate::image::{HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
@@ -18,8 +19,13 @@ use crate::wire::node::{Offer, Opening};
 
 /// Does the job; whatever goes wrong, the process runs on at home.
 pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcome {
-    match try_out(job, warden, client) {
+    let mut attached = false;
+    match try_out(job, warden, client, &mut attached) {
         Ok(outcome) => outcome,
+        Err(why) if attached && job.start == Some(false) => {
+            start::refuse(job.pid, job.node, &why.0);
+            Outcome::Gone
+        }
         Err(why) if !tracked::alive(job.pid) => {
             log::info!("process {} ended on its way out: {why}", job.pid);
             Outcome::Gone
@@ -28,42 +34,42 @@ pub fn out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Outcom
     }
 }
 
-fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result<Outcome, Stayed> {
+/// `attached`: a program that starts elsewhere is stopped before its first instruction.
+fn try_out(
+    job: &OutJob,
+    warden: &mut UnixStream,
+    client: &mut Client,
+    attached: &mut bool,
+) -> Result<Outcome, Stayed> {
     let (home, _) = register(client)?;
-    if seize::is_deputy(job.pid)? {
-        return Err(Stayed(seize::AWAY.to_owned()));
-    }
-    let before = areas::areas(job.pid)?;
-    if let Some(why) = check::why_not(job.pid, &before, job.filters) {
-        return Err(Stayed(why));
-    }
-    fault::point("source.connect")?;
-    let mut conn = client.connect_to_send(job.node, home)?;
-    limit_silence(&conn)?;
+    let mut conn = if job.start.is_some() {
+        // What is not there is found while mosrun can still say so.
+        let conn = offer(job, home, 0, client)?;
+        start::wait_for_program(job.pid, warden)?;
+        *attached = true;
+        conn
+    } else {
+        if seize::is_deputy(job.pid)? {
+            return Err(Stayed(seize::AWAY.to_owned()));
+        }
+        let areas = areas::areas(job.pid)?;
+        if let Some(why) = check::why_not(job.pid, &areas, job.filters) {
+            return Err(Stayed(why));
+        }
+        let bytes = areas.iter().map(|area| area.end - area.start).sum();
+        offer(job, home, bytes, client)?
+    };
+    let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
+    let stopped = if *attached { vec![job.pid] } else { Vec::new() };
+    let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
     let status = procfs::status(job.pid)?;
-    let (uid, gid) = (status.uid, status.gid);
     let id = HomeId {
         node: home,
         pid: job.pid,
         tree: job.tree,
-        uid,
-        gid,
+        uid: status.uid,
+        gid: status.gid,
     };
-    let offer = Offer {
-        home,
-        home_pid: job.pid,
-        tree: job.tree,
-        uid,
-        gid,
-        bytes: before.iter().map(|area| area.end - area.start).sum(),
-        xsave_len: crate::sys::cpu::xsave_size() as u32,
-        xfeatures: crate::sys::cpu::xfeatures(),
-        nmigs: job.nmigs,
-    };
-    source::offer(&mut conn, &Opening::Migrate(offer))?;
-
-    let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
-    let Held { mut threads, areas } = seize::seize(job.pid, job.filters, warden, &lost)?;
     let meta = complete(job, id, &mut threads, areas)?;
     source::send_image(&mut conn, job.pid, &meta)?;
     threads[0]
@@ -72,6 +78,32 @@ fn try_out(job: &OutJob, warden: &mut UnixStream, client: &mut Client) -> Result
     let mut deputies: Vec<&mut Deputy> = threads.iter_mut().map(|held| &mut held.deputy).collect();
     source::hand_over(&mut conn, &mut deputies, meta.stub, job.node)?;
     Ok(Outcome::Done)
+}
+
+/// Asks the node whether it takes the process, which has areas of so many bytes.
+fn offer(
+    job: &OutJob,
+    home: Ipv4Addr,
+    bytes: u64,
+    client: &mut Client,
+) -> Result<TcpStream, Stayed> {
+    fault::point("source.connect")?;
+    let mut conn = client.connect_to_send(job.node, home)?;
+    limit_silence(&conn)?;
+    let status = procfs::status(job.pid)?;
+    let offer = Offer {
+        home,
+        home_pid: job.pid,
+        tree: job.tree,
+        uid: status.uid,
+        gid: status.gid,
+        bytes,
+        xsave_len: crate::sys::cpu::xsave_size() as u32,
+        xfeatures: crate::sys::cpu::xfeatures(),
+        nmigs: job.nmigs,
+    };
+    source::offer(&mut conn, &Opening::Migrate(offer))?;
+    Ok(conn)
 }
 
 /// Asks the threads for what only they can tell, and makes the image.

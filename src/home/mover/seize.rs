@@ -25,21 +25,12 @@ use crate::sys::stub;
 use crate::sys::{abi, mem, procfs, tracked};
 use crate::syscall::Fds;
 use crate::wire::channel::{
-    CODE, DATA, FRAME, FRAME_SIZE, ROOM, STACK_TOP, STUB_SIZE, THREADS, stub_of,
+    CODE, DATA, FRAME, FRAME_SIZE, PLACES, ROOM, STACK_TOP, STUB_SIZE, THREADS, stub_of,
 };
 use crate::wire::frame::write_frame;
 
 /// How long a process may stay in the kernel before a move is given up.
 const STOP_WAIT: Duration = Duration::from_secs(2);
-/// Where the stub is put if nothing is there: far from what any program maps by itself.
-const PLACES: [u64; 6] = [
-    0x2f00_0000_0000,
-    0x2e00_0000_0000,
-    0x3100_0000_0000,
-    0x4200_0000_0000,
-    0x5300_0000_0000,
-    0x1900_0000_0000,
-];
 
 /// An alternate stack that `rt_sigreturn` finds invalid and therefore ignores: the process keeps the one that it has, which cannot be
 /// read from outside.
@@ -57,10 +48,16 @@ pub struct Held {
     pub areas: Vec<Area>,
 }
 
-/// Stops `pid`, puts the stubs in and connects them. On failure the process runs on.
-pub fn seize(pid: i32, filters: u32, warden: &mut UnixStream, lost: &str) -> Result<Held, Stayed> {
+/// Stops `pid`, puts the stubs in and connects them; `tids` are the threads that are stopped already. On failure the process runs
+/// on.
+pub fn seize(
+    pid: i32,
+    mut tids: Vec<i32>,
+    filters: u32,
+    warden: &mut UnixStream,
+    lost: &str,
+) -> Result<Held, Stayed> {
     fault::point("source.stop")?;
-    let mut tids = Vec::new();
     let entered = stop(pid, &mut tids, warden).and_then(|()| enter(pid, &tids, filters, lost));
     match entered {
         Ok(entry) => accept(entry),
@@ -87,16 +84,16 @@ fn stop(pid: i32, tids: &mut Vec<i32>, warden: &mut UnixStream) -> Result<(), St
         if new.is_empty() {
             break;
         }
-        let mut seized = Vec::with_capacity(new.len());
+        let before = tids.len();
         for tid in new {
             match Running::seize(tid, 0) {
-                Ok(_) => seized.push(tid),
+                Ok(_) => tids.push(tid),
                 // It ended since it was listed.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        tids.extend(&seized);
+        let seized = tids[before..].to_vec();
         for tid in &seized {
             match tracee::interrupt(*tid) {
                 Err(error) if !is_gone(&error) => return Err(error.into()),

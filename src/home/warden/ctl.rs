@@ -185,6 +185,7 @@ impl Warden {
             proc.settings.nmigs = nmigs;
             self.notify_migration(pid);
         }
+        self.start_asked(pid);
     }
 
     /// The signal that a program asked for after each migration (`/proc/self/sigmig`).

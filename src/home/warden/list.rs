@@ -24,7 +24,6 @@ impl Warden {
             moving: None,
             ctl: None,
             halted: false,
-            start: None,
             asked: None,
         };
         self.procs.insert(pid, proc);
@@ -123,7 +122,7 @@ impl Warden {
         let weighed = |pid: i32, proc: &Proc| Weighed {
             pid,
             home: None,
-            movable: !proc.settings.locked && proc.moving.is_none() && proc.start.is_none(),
+            movable: !proc.settings.locked && proc.moving.is_none(),
             needmem: proc.settings.needmem,
             decay: proc.settings.decay,
             count_calls: !proc.settings.cpujob,
@@ -135,11 +134,8 @@ impl Warden {
     }
 
     fn info(&self, pid: i32, proc: &Proc) -> ProcInfo {
-        let starting = proc.start.is_some()
-            || proc
-                .moving
-                .as_ref()
-                .is_some_and(|moving| moving.start.is_some());
+        let moving = proc.moving.as_ref();
+        let starting = moving.is_some_and(|moving| moving.start.is_some());
         let place = match proc.place {
             Place::Home if starting => Place::Starting,
             Place::Home if proc.moving.is_some() => Place::Leaving,

@@ -6,6 +6,7 @@ pub mod interrupt;
 pub mod list;
 pub mod movers;
 pub mod notify;
+mod start;
 pub mod state;
 
 pub use guard::run;

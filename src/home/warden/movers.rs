@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::home::mover::{FromMover, Job, OutJob};
 use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
-use crate::sys::{spawn, tracked, unix};
+use crate::sys::{spawn, unix};
 use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
 use crate::wire::frame::FrameBuffer;
@@ -46,15 +46,7 @@ impl Warden {
                 let procs = self.infos();
                 self.to_mosd(&ToMosd::Mine { id, procs });
             }
-            (FromMosd::Move { id, pid, to }, _) => self.order(
-                pid,
-                Moving {
-                    id: Some(id),
-                    to,
-                    told: None,
-                    start: None,
-                },
-            ),
+            (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving::new(Some(id), to)),
             (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
             (FromMosd::Weigh { id }, _) => {
                 let procs = self.weights();
@@ -84,7 +76,7 @@ impl Warden {
             let Some(proc) = self.procs.get(&pid) else {
                 continue;
             };
-            if proc.native || proc.moving.is_some() || proc.start.is_some() {
+            if proc.native || proc.moving.is_some() {
                 continue;
             }
             let mut places: Vec<Target> = nodes
@@ -99,15 +91,7 @@ impl Warden {
                 continue;
             }
             let to = places[(unix::random_u64() % places.len() as u64) as usize];
-            self.order(
-                pid,
-                Moving {
-                    id: None,
-                    to,
-                    told: None,
-                    start: None,
-                },
-            );
+            self.order(pid, Moving::new(None, to));
         }
     }
 
@@ -134,13 +118,9 @@ impl Warden {
                 Outcome::Stayed("another move is under way".to_owned()),
             );
         }
-        if self.launch.is_some() && pid == self.root {
-            // It is mosrun still, and becomes its program now.
-            proc.moving = Some(moving);
-            return;
-        }
-        if held {
-            // On its way home: its mover still holds it.
+        let mosrun = self.launch.is_some() && pid == self.root && moving.start.is_none();
+        if mosrun || held {
+            // It becomes its program now, or is on its way home and its mover still holds it.
             proc.moving = Some(moving);
             return;
         }
@@ -152,8 +132,9 @@ impl Warden {
                 self.outcome(pid, &moving, Outcome::Done)
             }
             (Place::Home, Target::Node(node)) => {
+                let start = moving.start;
                 proc.moving = Some(moving);
-                if let Err(error) = self.send_out(pid, node) {
+                if let Err(error) = self.send_out(pid, node, start) {
                     self.moved(
                         pid,
                         Outcome::Stayed(format!("no mover could be started: {error}")),
@@ -200,7 +181,7 @@ impl Warden {
         }
     }
 
-    fn send_out(&mut self, pid: i32, node: Ipv4Addr) -> io::Result<()> {
+    fn send_out(&mut self, pid: i32, node: Ipv4Addr, start: Option<bool>) -> io::Result<()> {
         let Some(proc) = self.procs.get(&pid) else {
             return Ok(());
         };
@@ -212,6 +193,7 @@ impl Warden {
             cpu_away_ns: proc.cpu_away_ns,
             unsupported: proc.settings.unsupported,
             filters: self.filters,
+            start,
         });
         let out = Some((node, proc.settings.nmigs));
         self.start_mover(pid, &job, out, None)
@@ -289,6 +271,9 @@ impl Warden {
         }
         for message in messages {
             match message {
+                FromMover::Attached => {
+                    self.may_start(pid, Ok(()));
+                }
                 FromMover::Seized => self.seized(pid),
                 FromMover::Result(outcome) => self.mover_result(id, outcome),
             }
@@ -394,23 +379,11 @@ impl Warden {
     }
 
     pub fn outcome(&mut self, pid: i32, moving: &Moving, outcome: Outcome) {
-        if let (Some(false), Outcome::Stayed(why)) = (moving.start, &outcome) {
-            self.start_failed(pid, moving.to, why);
+        if let Some(forced) = moving.start {
+            self.start_over(pid, moving.to, forced, &outcome);
         }
         if let Some(id) = moving.id {
             self.to_mosd(&ToMosd::Moved { id, outcome });
-        }
-    }
-
-    /// The program was to start elsewhere, could not, and must not run here (`mosrun -r` without `-F`).
-    fn start_failed(&self, pid: i32, to: Target, why: &str) {
-        let node = match to {
-            Target::Node(node) => node.to_string(),
-            _ => "home".to_owned(),
-        };
-        tracked::say(pid, &format!("mosrun: failed migrating to {node}: {why}\n"));
-        if let Err(error) = unix::kill(pid, unix::SIGKILL) {
-            log::warn!("{pid}: {error}");
         }
     }
 

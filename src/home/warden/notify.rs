@@ -7,7 +7,7 @@ use crate::home::interface::{self, Ask, Wanted};
 use crate::home::warden::state::{Asked, Moving, Warden};
 use crate::sys::abi::{self, EPERM, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
-use crate::sys::{mem, tracked, unix};
+use crate::sys::{mem, stub, tracked, unix};
 use crate::wire::control::{Outcome, Place, Target};
 
 /// Longer paths than this are not of the interface.
@@ -61,7 +61,7 @@ impl Warden {
             "mosstartf" => Some(true),
             _ => None,
         } {
-            return Some(self.start_later(pid, value as u32, forced));
+            return self.asks_to_start(notification, pid, (Ipv4Addr::from(value as u32), forced));
         }
         let Some(proc) = self.procs.get_mut(&pid) else {
             return Some(Response::Continue);
@@ -134,28 +134,22 @@ impl Warden {
             Some(Asked::Done { .. }) => return Some(Response::Error(EPERM)),
             _ => {}
         }
+        // A call of the program itself: its mover may not have said yet that it is at home.
+        let home = !stub::is_inside(notification.ip);
         let there = match (to, proc.place) {
-            (Target::Best, _) | (Target::Home, Place::Home) => true,
-            (Target::Node(node), Place::Away(at)) => node == at,
+            (Target::Best, _) => true,
+            (Target::Home, _) => home,
+            (Target::Node(node), Place::Away(at)) => node == at && !home,
             _ => false,
         };
         if there {
             return Some(Response::Value(0));
         }
-        let home = proc.place == Place::Home;
         proc.asked = Some(Asked::Waiting {
             notification: *notification,
             home,
         });
-        self.order(
-            pid,
-            Moving {
-                id: None,
-                to,
-                told: None,
-                start: None,
-            },
-        );
+        self.order(pid, Moving::new(None, to));
         if home {
             // Answered when the mover has asked it to stop, so that it stops on its way out of the call.
             return None;
@@ -167,7 +161,10 @@ impl Warden {
     pub fn release(&mut self, pid: i32) -> Response {
         let away = match self.procs.get_mut(&pid) {
             Some(proc) => {
-                let home = matches!(proc.asked, Some(Asked::Waiting { home: true, .. }));
+                let home = matches!(
+                    proc.asked,
+                    Some(Asked::Waiting { home: true, .. } | Asked::Start { .. })
+                );
                 proc.asked = Some(Asked::Moving);
                 !home
             }
@@ -183,10 +180,16 @@ impl Warden {
     /// The mover has seized a process whose call waits here.
     pub fn seized(&mut self, pid: i32) {
         let waiting = match self.procs.get(&pid).and_then(|proc| proc.asked.as_ref()) {
-            Some(Asked::Waiting {
-                notification,
-                home: true,
-            }) => Some(*notification),
+            Some(
+                Asked::Waiting {
+                    notification,
+                    home: true,
+                }
+                | Asked::Start {
+                    notification,
+                    later: Some(_),
+                },
+            ) => Some(*notification),
             _ => None,
         };
         if let Some(notification) = waiting {
@@ -203,6 +206,10 @@ impl Warden {
         };
         match proc.asked.take() {
             None => {}
+            Some(asked @ Asked::Start { .. }) => {
+                proc.asked = Some(asked);
+                self.start_asked(pid);
+            }
             Some(Asked::Waiting { notification, .. }) => {
                 let response = if result == 0 {
                     Response::Value(0)
@@ -215,21 +222,12 @@ impl Warden {
         }
     }
 
-    fn answer_late(&self, notification: &Notification, response: Response) {
+    pub fn answer_late(&self, notification: &Notification, response: Response) {
         if let Err(error) = self.listener.send(notification.id, response) {
             log::warn!(
                 "a call of {} could not be answered: {error}",
                 notification.pid
             );
         }
-    }
-
-    /// mosrun inside mosrun asks for another node: the move happens when it has become its program.
-    fn start_later(&mut self, pid: i32, number: u32, forced: bool) -> Response {
-        if let Some(proc) = self.procs.get_mut(&pid) {
-            proc.start = Some((Ipv4Addr::from(number), forced));
-            return Response::Value(0);
-        }
-        Response::Error(abi::ESRCH)
     }
 }

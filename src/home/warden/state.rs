@@ -38,8 +38,6 @@ pub struct Proc {
     pub ctl: Option<u64>,
     /// The host was told that the home process is stopped.
     pub halted: bool,
-    /// Node to move to when the program has been executed; whether to run on here if that fails.
-    pub start: Option<(Ipv4Addr, bool)>,
     /// A notification of `/proc/self/migrate` that waits for the move's outcome, or its outcome once the call is repeated.
     pub asked: Option<Asked>,
 }
@@ -50,8 +48,28 @@ pub struct Moving {
     pub to: Target,
     /// What the host of the process was told; `None` while none was, or the one that was is gone.
     pub told: Option<Told>,
-    /// A start on another node (`mosrun -r`): failure ends the program unless forced.
+    /// A start on another node (`mosrun -r`): whether the program may run here if that fails.
     pub start: Option<bool>,
+}
+
+impl Moving {
+    /// An order to move; `id` is mosd's number for it, if somebody waits.
+    pub fn new(id: Option<u64>, to: Target) -> Moving {
+        Moving {
+            id,
+            to,
+            told: None,
+            start: None,
+        }
+    }
+
+    /// An order to start a program on a node.
+    pub fn start(node: Ipv4Addr, forced: bool) -> Moving {
+        Moving {
+            start: Some(forced),
+            ..Moving::new(None, Target::Node(node))
+        }
+    }
 }
 
 /// An order that was passed on to a host.
@@ -65,6 +83,12 @@ pub struct Told {
 
 /// A program's own request to move.
 pub enum Asked {
+    /// mosrun inside mosrun, which waits for leave to become its program. The node, and whether it may run here otherwise; `None`
+    /// when it is waited for already.
+    Start {
+        notification: Notification,
+        later: Option<(Ipv4Addr, bool)>,
+    },
     Waiting {
         notification: Notification,
         home: bool,
@@ -118,6 +142,8 @@ pub struct Warden {
     pub watch_at: Instant,
     /// Closed when the first program has been executed.
     pub launch: Option<UnixStream>,
+    /// mosrun waits for leave to become its program.
+    pub launch_waits: bool,
     pub root: i32,
 }
 
@@ -134,8 +160,14 @@ pub fn serve(
     };
     match made {
         Ok(mut warden) => {
-            write_frame(&mut launch, &Ready::Yes)?;
+            if job.start.is_none() {
+                write_frame(&mut launch, &Ready::Yes)?;
+            }
             warden.launch = Some(launch);
+            if let Some((node, forced)) = job.start {
+                warden.launch_waits = true;
+                warden.order(job.pid, Moving::start(node, forced));
+            }
             warden.serve()
         }
         Err(error) => {
@@ -176,12 +208,10 @@ impl Warden {
             next: 1,
             watch_at: Instant::now(),
             launch: None,
+            launch_waits: false,
             root: job.pid,
         };
         warden.add(job.pid, &job.settings);
-        if let Some(proc) = warden.procs.get_mut(&job.pid) {
-            proc.start = job.start;
-        }
         Ok(warden)
     }
 
@@ -297,19 +327,8 @@ impl Warden {
         let Some(proc) = self.procs.get_mut(&self.root) else {
             return;
         };
-        let (start, early) = (proc.start.take(), proc.moving.take());
-        if let Some((node, force)) = start {
-            self.order(
-                self.root,
-                Moving {
-                    id: None,
-                    to: Target::Node(node),
-                    told: None,
-                    start: Some(force),
-                },
-            );
-        }
-        if let Some(early) = early {
+        // What was ordered before; a start is under way by itself.
+        if let Some(early) = proc.moving.take_if(|moving| moving.start.is_none()) {
             self.order(self.root, early);
         }
     }

@@ -54,6 +54,13 @@ pub const fn gadget() -> u64 {
     GADGET
 }
 
+/// Whether `address` is in the room of stubs.
+pub fn is_inside(address: u64) -> bool {
+    layout::PLACES
+        .iter()
+        .any(|base| (*base..base + layout::ROOM).contains(&address))
+}
+
 /// Offset of a word that is not zero while the process is a deputy.
 pub const fn serving() -> u64 {
     DATA + offset_of!(data::Page, serving) as u64
