@@ -243,6 +243,7 @@ fn every_message() {
         cpu_away_ns: 4,
         unsupported: 5,
         filters: 6,
+        start: Some(false),
     };
     decodes(r, &[Job::Out(out), Job::Back { pid: 1, tree: 2 }]);
     decodes(r, &[meta()]);
