@@ -86,7 +86,7 @@ fn mover(args: &[OsString]) -> io::Result<i32> {
     let job: mover::Job = job(args)?;
     let connection = match job {
         mover::Job::Back { .. } => Some(TcpStream::from(unix::inherited_fd(4)?)),
-        mover::Job::Out(_) => None,
+        _ => None,
     };
     Ok(mover::run(
         job,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 
 use clap::{Arg, ArgAction, Command, value_parser};
-use mos::wire::control::{Outcome, Target};
+use mos::wire::control::{Frozen, Outcome, Target};
 
 use crate::cluster;
 use crate::common::{fail, parse};
@@ -27,7 +27,7 @@ pub fn command() -> Command {
                 .help("The process, as mosps lists it"),
         )
         .arg(Arg::new("target").value_name("TARGET").required(true).help(
-            "A node's number, address or host name; \"home\"; or \"out\" to send a guest away",
+            "A node's number, address or host name; \"home\"; \"out\" to send a guest away; \"freeze\" or \"continue\"",
         ))
 }
 
@@ -43,13 +43,13 @@ pub fn run(args: &[OsString]) -> i32 {
         .unwrap_or_default();
     let wait = matches.get_flag("wait");
     match order(pid, target, wait) {
-        Ok(outcome) => report(pid, &outcome, wait),
+        Ok(outcome) => report(pid, target, &outcome, wait),
         Err(error) => fail("mosmigrate", error),
     }
 }
 
 fn order(pid: i32, target: &str, wait: bool) -> io::Result<Outcome> {
-    if let "freeze" | "continue" | "checkpoint" | "chkstop" | "chkexit" = target {
+    if let "checkpoint" | "chkstop" | "chkexit" = target {
         return Err(io::Error::other(format!(
             "\"{target}\" is not available in this version"
         )));
@@ -57,6 +57,11 @@ fn order(pid: i32, target: &str, wait: bool) -> io::Result<Outcome> {
     let mut client = cluster::connect()?;
     let to = match target {
         "home" => Target::Home,
+        "freeze" => Target::Freeze {
+            why: Frozen::Manual,
+            kill: None,
+        },
+        "continue" => Target::Continue,
         "out" => {
             let guests = cluster::list(&mut client, false, true)?;
             if !guests.iter().any(|guest| guest.pid == pid) {
@@ -69,15 +74,20 @@ fn order(pid: i32, target: &str, wait: bool) -> io::Result<Outcome> {
     cluster::order_move(&mut client, pid, to, wait)
 }
 
-fn report(pid: i32, outcome: &Outcome, wait: bool) -> i32 {
+fn report(pid: i32, target: &str, outcome: &Outcome, wait: bool) -> i32 {
+    let (done, stayed) = match target {
+        "freeze" => ("is frozen", "is not frozen"),
+        "continue" => ("goes on", "stays frozen"),
+        _ => ("has moved", "runs on where it was"),
+    };
     match outcome {
         Outcome::Done => {
             if wait {
-                println!("{pid} has moved");
+                println!("{pid} {done}");
             }
             0
         }
-        Outcome::Stayed(why) => fail("mosmigrate", format!("{pid} runs on where it was: {why}")),
+        Outcome::Stayed(why) => fail("mosmigrate", format!("{pid} {stayed}: {why}")),
         Outcome::Gone => fail("mosmigrate", format!("{pid} has ended")),
     }
 }

@@ -94,6 +94,9 @@ impl Cluster {
                 paths.mosip(),
                 format!("{}\n", Ipv4Addr::new(127, block[0], block[1], node as u8)),
             )?;
+            let freeze = self.root(node).join("freeze");
+            std::fs::create_dir(&freeze)?;
+            std::fs::write(paths.freeze(), format!("{}\n", freeze.display()))?;
             std::fs::write(paths.ports(), format!("tcp {port}\nudp {port}\n"))?;
             let mut file = OpenOptions::new()
                 .write(true)

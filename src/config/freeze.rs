@@ -94,6 +94,31 @@ impl FreezeConf {
         Ok(conf)
     }
 
+    /// A directory that has not been tried: by the weights, with `chance` a random number from 0 to 1. Those of weight 0 come last.
+    /// `None` when all have been tried.
+    pub fn choose(&self, tried: &[PathBuf], chance: f64) -> Option<PathBuf> {
+        let default = [(PathBuf::from(DEFAULT_DIR), 1.0)];
+        let dirs = match &self.dirs[..] {
+            [] => &default[..],
+            dirs => dirs,
+        };
+        let left = dirs.iter().filter(|(dir, _)| !tried.contains(dir));
+        let sum: f64 = left.clone().map(|(_, weight)| weight).sum();
+        let mut at = chance * sum;
+        let weighed = left
+            .clone()
+            .filter(|(_, weight)| sum == 0.0 || *weight > 0.0);
+        let mut last = None;
+        for (dir, weight) in weighed {
+            if at < *weight {
+                return Some(dir.clone());
+            }
+            at -= weight;
+            last.get_or_insert(dir);
+        }
+        last.cloned()
+    }
+
     fn line(&mut self, data: &str) -> Result<(), String> {
         let fields: Vec<&str> = data.split_whitespace().collect();
         match fields[..] {
@@ -252,6 +277,26 @@ mod tests {
             "{text}"
         );
         assert_eq!(parse(&text).unwrap(), conf);
+    }
+
+    #[test]
+    fn directories_are_chosen_by_weight_and_the_last_resort_last() {
+        let conf = parse("/a 2\n/b 0.5\n/c 2.5\n/d 0").unwrap();
+        let chosen = |tried: &[&str], chance: f64| {
+            let tried: Vec<PathBuf> = tried.iter().map(PathBuf::from).collect();
+            let dir = conf.choose(&tried, chance);
+            dir.map_or(String::new(), |dir| dir.display().to_string())
+        };
+        let times = |dir: &str| {
+            (0..100)
+                .filter(|n| chosen(&[], f64::from(*n) / 100.0) == dir)
+                .count()
+        };
+        assert_eq!(["/a", "/b", "/c", "/d"].map(times), [40, 10, 50, 0]);
+        assert_eq!(chosen(&["/c", "/a"], 0.999), "/b");
+        assert_eq!(chosen(&["/c", "/a", "/b"], 0.3), "/d");
+        assert_eq!(chosen(&["/c", "/a", "/b", "/d"], 0.3), "");
+        assert_eq!(parse("").unwrap().choose(&[], 0.5), Some("/freeze".into()));
     }
 
     #[test]

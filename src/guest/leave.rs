@@ -30,6 +30,9 @@ impl Host {
             _ if self.leaving => Some(Outcome::Stayed("another move is under way".to_owned())),
             Target::Node(node) if node == self.me => Some(Outcome::Done),
             Target::Best => Some(Outcome::Done),
+            Target::Freeze { .. } | Target::Continue => Some(Outcome::Stayed(
+                "guest processes are frozen at home only".to_owned(),
+            )),
             _ if self.halted => Some(Outcome::Stayed("it is stopped".to_owned())),
             _ => None,
         }

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod pages;
 pub mod restore;
 pub mod sandbox;
+pub mod store;
 pub mod vdso;
 
 use std::io;

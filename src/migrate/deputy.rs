@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::image::capture::Calls;
@@ -39,6 +39,9 @@ pub struct Deputy {
     pub channel_fd: i32,
     /// The channel of the owner before, while the hand-over to this one is not final.
     pub spare: Option<u64>,
+    /// Descriptors of the process that the thread closes when it goes on, if it does so from within a call: they held it while it was
+    /// frozen.
+    pub holding: Vec<u64>,
     /// Signals that arrived while an answer was awaited.
     pub signals: VecDeque<Box<SigInfo>>,
     source: Source,
@@ -56,6 +59,7 @@ impl Deputy {
             base,
             channel_fd,
             spare: None,
+            holding: Vec::new(),
             signals: VecDeque::new(),
             answers: Answers::default(),
             expected: 0,
@@ -64,6 +68,11 @@ impl Deputy {
 
     pub fn raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
+    }
+
+    /// This end of the channel.
+    pub fn end(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     /// What is to be watched for frames, unless one has begun.

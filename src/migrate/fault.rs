@@ -31,6 +31,18 @@ pub const POINTS: &[&str] = &[
     "target.running",
 ];
 
+/// Those of freezing and of going on, likewise in order.
+pub const FREEZE_POINTS: &[&str] = &[
+    "freeze.file",
+    "freeze.image",
+    "freeze.park",
+    "freeze.parked",
+    "freeze.drop",
+    "thaw.begin",
+    "thaw.pages",
+    "thaw.resume",
+];
+
 struct Armed {
     name: String,
     die: bool,
@@ -63,7 +75,10 @@ fn is_us(who: &str) -> bool {
 
 /// Fails (or ends the process) when this point is armed.
 pub fn point(name: &'static str) -> io::Result<()> {
-    debug_assert!(POINTS.contains(&name), "fault point {name} is not listed");
+    debug_assert!(
+        POINTS.contains(&name) || FREEZE_POINTS.contains(&name),
+        "fault point {name} is not listed"
+    );
     match armed() {
         Some(fault) if fault.name == name && fault.die => std::process::abort(),
         Some(fault) if fault.name == name => {

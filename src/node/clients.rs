@@ -215,6 +215,7 @@ impl Server {
             ToMosd::Report => self.asks_report(Asker::Tool(token)),
             ToMosd::World => self.world(token),
             ToMosd::Relation { node } => self.relation(token, node),
+            ToMosd::FreezeFile { tried } => self.freeze_file(token, &tried),
         }
     }
 
@@ -370,6 +371,11 @@ impl Server {
             );
             return;
         }
+        if guest && matches!(to, Target::Freeze { .. } | Target::Continue) {
+            let what = format!("process {pid} is a guest: it is frozen at its home node only");
+            self.send(asker, &FromMosd::Error(what), None);
+            return;
+        }
         let id = if wait {
             self.questions.order(asker, *owner)
         } else {
@@ -389,7 +395,7 @@ impl Server {
     /// Refuses targets that are certain to fail.
     fn check_target(&self, to: Target) -> Result<Target, String> {
         match to {
-            Target::Home => Ok(Target::Home),
+            Target::Home | Target::Freeze { .. } | Target::Continue => Ok(to),
             Target::Best => Err("there is no placement policy: name a node".into()),
             Target::Node(node) => {
                 let address = self

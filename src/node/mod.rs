@@ -7,6 +7,7 @@ mod balancing;
 mod channels;
 mod clients;
 mod daemon;
+mod freezing;
 mod incoming;
 mod measure;
 mod modes;

@@ -38,6 +38,7 @@ words! {
     SYS_GETPID = libc::SYS_getpid;
     SYS_SOCKET = libc::SYS_socket;
     SYS_CONNECT = libc::SYS_connect;
+    SYS_SOCKETPAIR = libc::SYS_socketpair;
     SYS_SENDTO = libc::SYS_sendto;
     SYS_SETSOCKOPT = libc::SYS_setsockopt;
     SYS_GETSOCKOPT = libc::SYS_getsockopt;
@@ -75,6 +76,7 @@ words! {
 
     SIG_SETMASK = libc::SIG_SETMASK;
     AF_INET = libc::AF_INET;
+    AF_UNIX = libc::AF_UNIX;
     SOCK_STREAM = libc::SOCK_STREAM;
     SOCK_CLOEXEC = libc::SOCK_CLOEXEC;
     IPPROTO_TCP = libc::IPPROTO_TCP;
@@ -83,6 +85,7 @@ words! {
     SO_SNDTIMEO = libc::SO_SNDTIMEO;
     TCP_NODELAY = libc::TCP_NODELAY;
     MSG_NOSIGNAL = libc::MSG_NOSIGNAL;
+    MSG_CMSG_CLOEXEC = libc::MSG_CMSG_CLOEXEC;
     O_CLOEXEC = libc::O_CLOEXEC;
     F_DUPFD_CLOEXEC = libc::F_DUPFD_CLOEXEC;
     PROT_READ = libc::PROT_READ;

@@ -85,6 +85,49 @@ pub fn send_with_fd(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// The most descriptors that the kernel takes with one message.
+pub const MOST_FDS: usize = 253;
+
+/// Sends `bytes` on a Unix socket with these descriptors, at most [`MOST_FDS`], attached to the first of them; how many were taken.
+///
+/// # Errors
+///
+/// Those of `sendmsg`.
+pub fn send_with_fds(
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let len = size_of_val(&numbers[..]) as u32;
+    // SAFETY: `part`, `numbers` and `room` outlive the call; the control message is laid out by the CMSG macros within `room`, which
+    // has place for all of it and is aligned as `cmsghdr` must be.
+    let sent = unsafe {
+        let space = libc::CMSG_SPACE(len) as usize;
+        let mut room = vec![0u64; space.div_ceil(8)];
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = room.as_mut_ptr().cast();
+        message.msg_controllen = space;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(len) as usize;
+        let data = libc::CMSG_DATA(header);
+        numbers
+            .as_ptr()
+            .cast::<u8>()
+            .copy_to_nonoverlapping(data, len as usize);
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// Receives bytes from a Unix socket, and the descriptor that came with them (close-on-exec), if any. 0 bytes: the end.
 ///
 /// # Errors

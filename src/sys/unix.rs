@@ -8,6 +8,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 pub use libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP};
 
+/// For `open`: a file without a name, in the directory that is opened.
+pub use libc::O_TMPFILE;
+
 pub use super::socket::{AbstractListener, peer_pid};
 
 /// Turns the -1 of a call into its error.
@@ -222,6 +225,14 @@ pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Whether a file without a name could not be opened because the file system has none.
+pub fn lacks_tmpfile(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)
+    )
+}
+
 /// Takes the lock of `file` for this open file, without waiting; false when someone else has it.
 ///
 /// # Errors
@@ -370,6 +381,12 @@ pub fn exec_with(
 pub fn end_by_closed_pipes() {
     // SAFETY: sets a disposition; no handler is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Writing beyond the limit of a file's size is an error and does not end this process.
+pub fn ignore_file_limit() {
+    // SAFETY: sets a disposition; no handler is involved.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Width in columns of the terminal at descriptor `fd`; `None` when it is none.

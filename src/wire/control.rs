@@ -15,6 +15,13 @@ pub enum Target {
     Node(Ipv4Addr),
     /// Wherever the policy finds best (a migration consideration); without policy, nothing happens.
     Best,
+    /// At home, its memory in a file. When that fails for want of space, it is killed if it has at least `kill` megabytes.
+    Freeze {
+        why: Frozen,
+        kill: Option<u32>,
+    },
+    /// Not frozen any more.
+    Continue,
 }
 
 /// Where a process is.
@@ -216,6 +223,10 @@ pub enum ToMosd {
         wait: bool,
         starts: bool,
     },
+    /// From a mover: a file for the memory of a frozen process, in another directory than these. Answered by `FromMosd::FreezeFile`.
+    FreezeFile {
+        tried: Vec<PathBuf>,
+    },
 }
 
 /// A node, as mosd knows it.
@@ -290,5 +301,9 @@ pub enum FromMosd {
     /// To a warden or host: answer with `Weights { id }`.
     Weigh {
         id: u64,
+    },
+    /// A new file without a name in this directory (descriptor attached); `None`: there is no other directory.
+    FreezeFile {
+        dir: Option<PathBuf>,
     },
 }

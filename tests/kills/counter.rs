@@ -43,6 +43,11 @@ fn program() -> &'static Path {
 impl Counter {
     /// Starts one under mosrun on node 1 and waits until it counts.
     pub fn start(cluster: &Cluster) -> Counter {
+        Counter::start_with(cluster, &[])
+    }
+
+    /// The same with these variables in mos's environment.
+    pub fn start_with(cluster: &Cluster, variables: &[(&str, &str)]) -> Counter {
         let dir = cluster
             .root(1)
             .join(format!("counter-{:x}", mos::sys::unix::random_u64()));
@@ -51,6 +56,7 @@ impl Counter {
             .command(1, &["mosrun"])
             .arg(program())
             .args([dir.join("out"), dir.join("stop")])
+            .envs(variables.iter().copied())
             .stderr(std::fs::File::create(dir.join("err")).unwrap())
             .stdin(Stdio::null())
             .spawn()

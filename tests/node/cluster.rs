@@ -45,6 +45,9 @@ impl Cluster {
             )
             .unwrap();
             std::fs::write(paths.mosip(), format!("{}\n", cluster.address(node))).unwrap();
+            let freeze = cluster.root(node).join("freeze");
+            std::fs::create_dir(&freeze).unwrap();
+            std::fs::write(paths.freeze(), format!("{}\n", freeze.display())).unwrap();
             std::fs::write(paths.ports(), format!("tcp {port}\nudp {port}\n")).unwrap();
             cluster.set_secret(node, "a secret");
         }

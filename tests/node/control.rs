@@ -148,7 +148,7 @@ fn orders_that_must_fail_say_why() {
         &["mosmigrate", "10", "no.such.host.invalid"],
         "\"no.such.host.invalid\" is not known",
     );
-    says(&cluster, &["mosmigrate", "10", "freeze"], "not available");
+    says(&cluster, &["mosmigrate", "10", "chkstop"], "not available");
     cluster.kill_node(2);
     cluster.wait_alive(1, 2, false);
     says(&cluster, &["mosmigrate", "10", "2"], "no response");

@@ -57,7 +57,7 @@ fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<(
 }
 
 /// A process that is coming home.
-struct Arrival {
+pub(super) struct Arrival {
     pid: i32,
     meta: Meta,
     plan: Plan,
@@ -68,7 +68,7 @@ struct Arrival {
 }
 
 impl Arrival {
-    fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
+    pub(super) fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
         meta.check()?;
         let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
         Ok(Arrival {
@@ -82,7 +82,7 @@ impl Arrival {
 
     /// Contents for one run of pages. They go straight into the home process where it has the area: it does not use its
     /// memory while it is away, and the host has told it to forget the way back.
-    fn page(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+    pub(super) fn page(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
         let mut at = addr;
         let end = addr + data.len() as u64;
         while at < end {
@@ -108,7 +108,7 @@ impl Arrival {
         Ok(())
     }
 
-    fn finish(&mut self, mut deputies: Vec<Deputy>) -> io::Result<()> {
+    pub(super) fn finish(&mut self, mut deputies: Vec<Deputy>) -> io::Result<()> {
         let deputy = &mut deputies[0];
         deputy.call(abi::SYS_BRK, [self.meta.mm.brk, 0, 0, 0, 0, 0])?;
         self.grow_stack(deputy)?;

@@ -1,11 +1,14 @@
 //! One move that touches home, in a process of its own: it may be killed at any moment without loss to the program.
 
 pub mod back;
+mod freeze;
 pub mod out;
+pub mod park;
 pub mod reconcile;
 pub mod resume;
 pub mod seize;
 pub mod start;
+mod thaw;
 mod times;
 
 use std::net::{Ipv4Addr, TcpStream};
@@ -14,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::client::Client;
-use crate::wire::control::{Outcome, ToMosd};
+use crate::wire::control::{Frozen, Outcome, ToMosd};
 use crate::wire::frame::write_frame;
 
 /// What a mover is to do.
@@ -24,6 +27,18 @@ pub enum Job {
     Out(OutJob),
     /// Receive process `pid` back; the connection is descriptor 4.
     Back { pid: i32, tree: u64 },
+    /// Take the memory of a process at home to a file; the node is this one.
+    Freeze(OutJob, Order),
+    /// Bring it back from there.
+    Thaw { pid: i32 },
+}
+
+/// How a process is to be frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub why: Frozen,
+    /// When there is no space for it, it is killed if it has at least so many megabytes.
+    pub kill: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +79,8 @@ pub fn run(
             Some(conn) => back::back(pid, conn, &mut client),
             None => Outcome::Stayed("no connection was given".to_owned()),
         },
+        Job::Freeze(job, order) => freeze::freeze(&job, order, &mut warden, &mut client),
+        Job::Thaw { pid } => thaw::thaw(pid),
     };
     log::debug!("mover: {outcome:?}");
     match write_frame(&mut warden, &FromMover::Result(outcome)) {

@@ -107,7 +107,7 @@ fn offer(
 }
 
 /// Asks the threads for what only they can tell, and makes the image.
-fn complete(
+pub(super) fn complete(
     job: &OutJob,
     home: HomeId,
     held: &mut [HeldThread],

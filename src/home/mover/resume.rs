@@ -73,7 +73,8 @@ pub fn resume(pid: i32, meta: &Meta, mut deputies: Vec<Deputy>) -> io::Result<()
             Ready::Call(call) => stopped.push(call.enter(pid)?),
         }
     }
-    for (frame, mut deputy) in waiting {
+    // The first last: of a frozen process it closes what holds the others.
+    for (frame, mut deputy) in waiting.into_iter().rev() {
         leave_stub(frames, &frame, &mut deputy)?;
     }
     stopped.into_iter().try_for_each(|task| task.detach(0))
@@ -257,12 +258,15 @@ fn release(
     deputy: &Deputy,
 ) -> io::Result<Stopped> {
     let mut injector = Injector::new(task, deputy.base + stub::gadget())?;
-    for fd in deputy.spare.into_iter().chain([deputy.channel_fd as u64]) {
+    let held = deputy.spare.iter().chain(&deputy.holding).copied();
+    for fd in held.chain([deputy.channel_fd as u64]) {
         injector.raw_call(abi::SYS_CLOSE, [fd, 0, 0, 0, 0, 0])?;
     }
     let task = injector.finish()?.stop_again()?;
     let task = task.ok_or(io::ErrorKind::UnexpectedEof)?;
-    mem::write_all(task.pid(), deputy.base + stub::serving(), &[0; 4])?;
+    for word in [stub::PARKED, stub::serving()] {
+        mem::write_all(task.pid(), deputy.base + word, &[0; 4])?;
+    }
     task.set_regs(&Regs::from_array(regs))?;
     task.set_xsave(&thread.xsave)?;
     task.set_sigmask(thread.mask)?;

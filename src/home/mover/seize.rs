@@ -144,14 +144,18 @@ pub const AWAY: &str = "it is away, or another mover has it";
 
 /// Whether the process is a deputy, that is away. To be stopped would interrupt what it does for its guest.
 pub fn is_deputy(pid: i32) -> io::Result<bool> {
+    serving(pid).map(|base| base.is_some())
+}
+
+/// The base of the first stub of a process that is a deputy.
+pub fn serving(pid: i32) -> io::Result<Option<u64>> {
+    let areas = areas::areas(pid)?;
+    let Some(base) = areas.iter().find_map(|area| stub_at(pid, area)) else {
+        return Ok(None);
+    };
     let mut serving = [0; 4];
-    if let Some(base) = areas::areas(pid)?
-        .iter()
-        .find_map(|area| stub_at(pid, area))
-    {
-        mem::read_exact(pid, base + stub::serving(), &mut serving)?;
-    }
-    Ok(serving != [0; 4])
+    mem::read_exact(pid, base + stub::serving(), &mut serving)?;
+    Ok((serving != [0; 4]).then_some(base))
 }
 
 /// Index of the instruction pointer in `user_regs_struct`.
@@ -287,7 +291,7 @@ fn map_stubs(pid: i32, base: u64, fresh: bool, more: u64, areas: &[Area]) -> Res
 }
 
 /// Numbers for the channels that the process does not use, under its limit.
-fn free_descriptors(pid: i32, wanted: usize) -> Result<Vec<i32>, Stayed> {
+pub fn free_descriptors(pid: i32, wanted: usize) -> Result<Vec<i32>, Stayed> {
     let limit = tracked::open_files_limit(pid)?.min(Fds::END as u64);
     let used = tracked::descriptors(pid)?;
     let free: Vec<i32> = (3..limit as i32)

@@ -138,7 +138,7 @@ impl Warden {
                     let told = proc.moving.as_ref().and_then(|moving| moving.told);
                     told.is_some_and(|told| told.number == id)
                 }) {
-                    self.moved(pid, outcome);
+                    self.host_moved(pid, outcome);
                 }
             }
             FromHost::Cpu { pid, ns } => {

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::Paths;
 use crate::home::interface::Settings;
+use crate::home::mover::park;
 use crate::home::warden::state::{Proc, Warden};
 use crate::image::{areas, check};
 use crate::sys::{procfs, unix};
@@ -23,6 +24,7 @@ impl Warden {
             native: false,
             moving: None,
             ctl: None,
+            frozen: park::why(pid),
             halted: false,
             asked: None,
         };
@@ -98,6 +100,9 @@ impl Warden {
         if proc.place != Place::Home {
             return None;
         }
+        if proc.frozen != Frozen::No {
+            return Some("it is frozen".to_owned());
+        }
         match areas::areas(pid) {
             Ok(areas) => check::why_not(pid, &areas, self.filters),
             Err(_) => proc.stays.clone(),
@@ -128,7 +133,8 @@ impl Warden {
             count_calls: !proc.settings.cpujob,
             calls: 0,
         };
-        let here = |proc: &Proc| proc.place == Place::Home && !proc.native;
+        let runs = |proc: &Proc| proc.place == Place::Home && proc.frozen == Frozen::No;
+        let here = |proc: &Proc| runs(proc) && !proc.native;
         let procs = self.procs.iter().filter(|(_, proc)| here(proc));
         procs.map(|(pid, proc)| weighed(*pid, proc)).collect()
     }
@@ -149,10 +155,9 @@ impl Warden {
             place,
             from: None,
             origpid: None,
-            frozen: if proc.settings.freezable {
-                Frozen::No
-            } else {
-                Frozen::NotApplicable
+            frozen: match proc.frozen {
+                Frozen::No if !proc.settings.freezable => Frozen::NotApplicable,
+                frozen => frozen,
             },
             nmigs: proc.settings.nmigs,
             stays: self.why_not(pid),

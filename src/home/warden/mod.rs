@@ -1,6 +1,7 @@
 //! The warden of one mosrun tree: serves its listener, knows its processes, has them moved.
 
 pub mod ctl;
+pub mod freezer;
 pub mod guard;
 pub mod interrupt;
 pub mod list;

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use crate::home::mover::{FromMover, Job, OutJob};
+use crate::home::mover::{FromMover, Job, Order, OutJob};
 use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
 use crate::sys::{spawn, unix};
-use crate::wire::control::{FromMosd, Outcome, Place, Target, ToMosd};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
 use crate::wire::frame::FrameBuffer;
 use crate::wire::node::Opening;
@@ -76,7 +76,7 @@ impl Warden {
             let Some(proc) = self.procs.get(&pid) else {
                 continue;
             };
-            if proc.native || proc.moving.is_some() {
+            if proc.native || proc.moving.is_some() || proc.frozen != Frozen::No {
                 continue;
             }
             let mut places: Vec<Target> = nodes
@@ -124,7 +124,15 @@ impl Warden {
             proc.moving = Some(moving);
             return;
         }
+        if proc.frozen != Frozen::No {
+            return self.order_frozen(pid, moving);
+        }
         match (proc.place, moving.to) {
+            (_, Target::Continue) => self.outcome(pid, &moving, Outcome::Done),
+            (Place::Home, Target::Freeze { why, kill }) => {
+                proc.moving = Some(moving);
+                self.freeze(pid, Order { why, kill });
+            }
             (Place::Home, Target::Home) | (_, Target::Best) => {
                 self.outcome(pid, &moving, Outcome::Done)
             }
@@ -174,6 +182,8 @@ impl Warden {
         moving.told = Some(Told { number: id, ctl });
         let to = match moving.to {
             Target::Node(node) if node == self.me => Target::Home,
+            // It comes home first.
+            Target::Freeze { .. } => Target::Home,
             to => to,
         };
         if !self.to_host(ctl, &ToHost::Move { pid, id, to }) {
@@ -182,10 +192,17 @@ impl Warden {
     }
 
     fn send_out(&mut self, pid: i32, node: Ipv4Addr, start: Option<bool>) -> io::Result<()> {
-        let Some(proc) = self.procs.get(&pid) else {
+        let Some(job) = self.out_job(pid, node, start) else {
             return Ok(());
         };
-        let job = Job::Out(OutJob {
+        let out = Some((node, job.nmigs));
+        self.start_mover(pid, &Job::Out(job), out, None)
+    }
+
+    /// What a mover must know of a process at home.
+    pub fn out_job(&self, pid: i32, node: Ipv4Addr, start: Option<bool>) -> Option<OutJob> {
+        let proc = self.procs.get(&pid)?;
+        Some(OutJob {
             pid,
             node,
             tree: self.tree,
@@ -194,9 +211,7 @@ impl Warden {
             unsupported: proc.settings.unsupported,
             filters: self.filters,
             start,
-        });
-        let out = Some((node, proc.settings.nmigs));
-        self.start_mover(pid, &job, out, None)
+        })
     }
 
     fn coming_home(&mut self, pid: i32, fd: OwnedFd) {
@@ -212,7 +227,7 @@ impl Warden {
         }
     }
 
-    fn start_mover(
+    pub fn start_mover(
         &mut self,
         pid: i32,
         job: &Job,
@@ -234,6 +249,7 @@ impl Warden {
                 child,
                 pid,
                 out,
+                freezes: matches!(job, Job::Freeze(..) | Job::Thaw { .. }),
                 done: false,
             },
         );
@@ -288,6 +304,10 @@ impl Warden {
             return;
         };
         mover.done = true;
+        if mover.freezes {
+            let pid = mover.pid;
+            return self.froze(pid, outcome);
+        }
         let (pid, out) = (mover.pid, mover.out.take());
         if let Some((node, nmigs)) = out {
             if outcome == Outcome::Done {
@@ -350,6 +370,9 @@ impl Warden {
         };
         if let Err(error) = mover.child.wait() {
             log::warn!("mover of {}: {error}", mover.pid);
+        }
+        if mover.freezes && !mover.done {
+            self.freezer_killed(mover.pid);
         }
         if mover.out.is_some() {
             let left = self

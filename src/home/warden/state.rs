@@ -13,7 +13,7 @@ use crate::home::launch::{Hello, Ready, WardenJob};
 use crate::sys::poll::{self, Interest};
 use crate::sys::seccomp::{Listener, Notification};
 use crate::wire::client::Client;
-use crate::wire::control::{Place, Target, ToMosd};
+use crate::wire::control::{Frozen, Place, Target, ToMosd};
 use crate::wire::frame::{FrameBuffer, write_frame};
 
 /// How often away processes are looked at (stopped? continued?).
@@ -36,6 +36,8 @@ pub struct Proc {
     pub moving: Option<Moving>,
     /// The host's control connection, while away.
     pub ctl: Option<u64>,
+    /// Whether and why it is frozen; then it is at home.
+    pub frozen: Frozen,
     /// The host was told that the home process is stopped.
     pub halted: bool,
     /// A notification of `/proc/self/migrate` that waits for the move's outcome, or its outcome once the call is repeated.
@@ -114,6 +116,8 @@ pub struct Mover {
     pub pid: i32,
     /// Until it has said what became of it: the node to which it takes the process, and the migrations before.
     pub out: Option<(Ipv4Addr, u32)>,
+    /// It freezes its process, or has it go on.
+    pub freezes: bool,
     /// It has said what became of it, and has let go of the process.
     pub done: bool,
 }

@@ -77,6 +77,8 @@ global_asm!(
     address_len = const at(offset_of!(Page, address_len)),
     greeting_len = const at(offset_of!(Page, greeting_len)),
     spare = const at(offset_of!(Page, spare)),
+    parked = const at(offset_of!(Page, parked)),
+    parking = const layout::PARKING,
     stack_top = const layout::STACK_TOP,
     fell_back = const layout::FELL_BACK,
     lost_len = const at(offset_of!(Page, lost_len)),

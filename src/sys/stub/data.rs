@@ -76,6 +76,9 @@ pub(super) struct Page {
     pub time_pointer: u64,
     /// A second descriptor of the channel of the owner before this one, while a hand-over is not final; 0: none.
     pub spare: u32,
+    /// Why the process is frozen (`home::mover::park`); 0: it is not. Then its descriptors listed at `B + PARKING` hold the image and
+    /// the other ends of its threads' channels, and are closed when it leaves the stub.
+    pub parked: u32,
     pub address: [u8; ADDRESS_MAX + 2],
     pub greeting: [u8; GREETING_MAX],
     pub lost: [u8; LOST_MAX],
@@ -88,6 +91,9 @@ const _: () = assert!(size_of::<Page>() as u64 <= FRAME - DATA);
 
 /// Offset of the spare channel's number (32 bits) in the stub's range.
 pub const SPARE: u64 = DATA + offset_of!(Page, spare) as u64;
+
+/// Offset of the word that says why a process is frozen (32 bits; 0: it is not) in the range of its first stub.
+pub const PARKED: u64 = DATA + offset_of!(Page, parked) as u64;
 
 /// Offset of the word about a hand-over (32 bits) in the range of the process's first stub.
 pub const HANDED: u64 = DATA + offset_of!(Page, handed) as u64;

@@ -43,6 +43,9 @@ pub const STACK_TOP: u64 = 0x10000;
 pub const STAGING: u64 = 0x10000;
 /// Size of the staging area.
 pub const STAGING_SIZE: u64 = STUB_SIZE - STAGING;
+/// Offset of the record of a frozen process, at the end of the staging area: the control message by which its first thread received the
+/// descriptors that hold it.
+pub const PARKING: u64 = STUB_SIZE - 0x1000;
 /// Bytes of a request's header.
 pub const REQUEST_LEN: usize = 112;
 /// Offset in the stub's range of input that is received inline.

@@ -139,7 +139,22 @@
     jz 3f
     mov eax, {close}
     syscall
-3:  mov edi, [r15 + {channel}]
+/* What held a frozen process: behind the 16 bytes of the record's header, which begins with its length. */
+3:  cmp dword ptr [r15 + {parked}], 0
+    je 7f
+    lea rbp, [r15 + {parking}]
+    mov r14, [rbp]
+    add r14, rbp
+    add rbp, 16
+6:  cmp rbp, r14
+    jae 7f
+    mov edi, [rbp]
+    add rbp, 4
+    mov eax, {close}
+    syscall
+    jmp 6b
+7:  mov dword ptr [r15 + {parked}], 0
+    mov edi, [r15 + {channel}]
     mov eax, {close}
     syscall
     test r12d, {resume}

@@ -18,7 +18,7 @@ pub mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use data::{Data, HANDED, SPARE};
+pub use data::{Data, HANDED, PARKED, SPARE};
 
 use std::mem::offset_of;
 

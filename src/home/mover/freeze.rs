@@ -1,0 +1,213 @@
+//! Freezing: the memory of a process at home goes to a file, and the process waits, holding the file, for somebody to bring it back.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use crate::home::mover::seize::{self, Held, HeldThread};
+use crate::home::mover::{Order, OutJob, out, park, register};
+use crate::image::{Area, HomeId, Meta, check, pages, store};
+use crate::migrate::deputy::Deputy;
+use crate::migrate::fault;
+use crate::migrate::source::Stayed;
+use crate::sys::{abi, procfs, tracked, unix};
+use crate::wire::channel::{COMMIT, NO_CALL, Request};
+use crate::wire::client::Client;
+use crate::wire::control::{FromMosd, Outcome, ToMosd};
+use crate::wire::frame::write_frame;
+
+/// Said when the process dies because nobody can bring it back.
+const LOST: &str = "\nmosrun: Un-freeze failed\n";
+const NO_SPACE: &str = "No space to freeze";
+const PAGE: u64 = 4096;
+
+/// Freezes the process of `job`; whatever goes wrong, it runs on.
+pub fn freeze(job: &OutJob, order: Order, warden: &mut UnixStream, client: &mut Client) -> Outcome {
+    match try_freeze(job, order, warden, client) {
+        Ok(()) => Outcome::Done,
+        Err(why) if !tracked::alive(job.pid) => {
+            log::info!("process {} ended before it was frozen: {why}", job.pid);
+            Outcome::Gone
+        }
+        Err(why) => Outcome::Stayed(why.0),
+    }
+}
+
+fn try_freeze(
+    job: &OutJob,
+    order: Order,
+    warden: &mut UnixStream,
+    client: &mut Client,
+) -> Result<(), Stayed> {
+    let (home, _) = register(client)?;
+    // The limit of files' sizes is for the program's own files; here it is as good as a full disk.
+    unix::ignore_file_limit();
+    if let Some(parked) = park::parked(job.pid)? {
+        return Ok(park::set_why(job.pid, &parked, order.why)?);
+    }
+    if seize::is_deputy(job.pid)? {
+        return Err(Stayed(seize::AWAY.to_owned()));
+    }
+    let before = crate::image::areas::areas(job.pid)?;
+    if let Some(why) = check::why_not(job.pid, &before, job.filters) {
+        return Err(Stayed(why));
+    }
+    fault::point("freeze.file")?;
+    let mut files = Places::new(client);
+    let mut file = files.next()?;
+    let status = procfs::status(job.pid)?;
+    let id = HomeId {
+        node: home,
+        pid: job.pid,
+        tree: job.tree,
+        uid: status.uid,
+        gid: status.gid,
+    };
+    let Held { mut threads, areas } = seize::seize(job.pid, Vec::new(), job.filters, warden, LOST)?;
+    let meta = out::complete(job, id, &mut threads, areas)?;
+    fault::point("freeze.image")?;
+    let image = loop {
+        let Some(at) = file else {
+            return Err(no_space(job.pid, order));
+        };
+        match write(job.pid, &meta, &at) {
+            Ok(()) => break at,
+            Err(error) if is_full(&error) => file = files.next()?,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    still(&mut threads, &meta)?;
+    fault::point("freeze.park")?;
+    park::park(job.pid, &mut threads, &image, order.why)?;
+    // It is frozen, whatever becomes of the rest.
+    if let Err(error) = fault::point("freeze.parked").and_then(|()| {
+        let deputy = &mut threads[0].deputy;
+        commit(deputy)?;
+        fault::point("freeze.drop")?;
+        drop_memory(deputy, &meta)
+    }) {
+        log::info!("process {}: {error}", job.pid);
+    }
+    Ok(())
+}
+
+/// From now on the file is the process: there is no way back to the memory that it had.
+fn commit(deputy: &mut Deputy) -> io::Result<()> {
+    let request = Request {
+        flags: COMMIT | NO_CALL,
+        ..Request::default()
+    };
+    deputy.rpc(&request, &[]).map(drop)
+}
+
+/// Signals that have a handler wait in the kernel; those that end or stop the process do so.
+fn still(threads: &mut [HeldThread], meta: &Meta) -> io::Result<()> {
+    let handled = (1..)
+        .zip(&meta.actions)
+        .filter(|(_, action)| ![abi::SIG_DFL, abi::SIG_IGN].contains(&action[0]))
+        .fold(0, |mask, (signo, _)| mask | abi::bit(signo));
+    for (held, thread) in threads.iter_mut().zip(&meta.threads) {
+        held.deputy.set_mask(handled | thread.mask)?;
+    }
+    Ok(())
+}
+
+fn write(pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
+    let mut writer = store::Writer::new(file)?;
+    write_frame(&mut writer, meta)?;
+    let own: Vec<Area> = meta
+        .areas
+        .iter()
+        .filter(|area| is_own(area))
+        .cloned()
+        .collect();
+    pages::send_areas(pid, &own, &mut writer)?;
+    writer.finish()
+}
+
+fn is_own(area: &Area) -> bool {
+    area.is_program() && !area.shared
+}
+
+/// Gives back all memory but that of arguments and environment, which others look at.
+///
+/// # Errors
+///
+/// Those of the channel; what cannot be given back (because it is locked) stays.
+pub fn drop_memory(deputy: &mut Deputy, meta: &Meta) -> io::Result<()> {
+    let kept = (
+        meta.mm.arg_start / PAGE * PAGE,
+        meta.mm.env_end.next_multiple_of(PAGE),
+    );
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for area in meta.areas.iter().filter(|area| is_own(area)) {
+        let parts = [
+            (area.start, area.end.min(kept.0)),
+            (area.start.max(kept.1), area.end),
+        ];
+        for (start, end) in parts.into_iter().filter(|(start, end)| start < end) {
+            match ranges.last_mut() {
+                Some(last) if last.1 == start => last.1 = end,
+                _ => ranges.push((start, end)),
+            }
+        }
+    }
+    for (start, end) in ranges {
+        let args = [start, end - start, abi::MADV_DONTNEED, 0, 0, 0];
+        match deputy.call(abi::SYS_MADVISE, args) {
+            Err(error) if error.raw_os_error() != Some(abi::EINVAL) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// There is no space anywhere: what becomes of the process then.
+fn no_space(pid: i32, order: Order) -> Stayed {
+    let memory = procfs::stat(pid).map_or(0, |stat| (stat.rss_pages * PAGE) >> 20);
+    if order.kill.is_some_and(|least| memory >= u64::from(least)) {
+        tracked::say(pid, &format!("\nmosrun: {NO_SPACE}\n"));
+        if let Err(error) = unix::kill(pid, unix::SIGKILL) {
+            log::warn!("{pid}: {error}");
+        }
+    }
+    Stayed(NO_SPACE.to_owned())
+}
+
+/// The files that the image may go to, one after the other.
+struct Places<'a> {
+    client: &'a mut Client,
+    tried: Vec<PathBuf>,
+}
+
+impl<'a> Places<'a> {
+    fn new(client: &'a mut Client) -> Places<'a> {
+        let tried = Vec::new();
+        Places { client, tried }
+    }
+
+    /// The next one; `None` when all have been tried.
+    fn next(&mut self) -> io::Result<Option<File>> {
+        let tried = self.tried.clone();
+        self.client.send(&ToMosd::FreezeFile { tried })?;
+        loop {
+            match self.client.recv()? {
+                (FromMosd::FreezeFile { dir: Some(dir) }, Some(fd)) => {
+                    self.tried.push(dir);
+                    return Ok(Some(File::from(fd)));
+                }
+                (FromMosd::FreezeFile { .. }, _) => return Ok(None),
+                (FromMosd::Error(why), _) => return Err(io::Error::other(why)),
+                _ => {}
+            }
+        }
+    }
+}
