@@ -231,8 +231,8 @@ fn divide(part: &Part, buffer: &[u8], pieces: &mut Vec<(Piece, usize)>) {
 }
 
 fn is_zero(page: &[u8]) -> bool {
-    let (words, rest) = page.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+    let (words, rest) = page.as_chunks::<512>();
+    words.iter().all(|word| *word == [0; 512]) && rest.iter().all(|byte| *byte == 0)
 }
 
 fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
