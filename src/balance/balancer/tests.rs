@@ -1,0 +1,182 @@
+use super::*;
+
+const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+
+fn place(node: Ipv4Addr, running: f64) -> Place {
+    Place {
+        node,
+        speed: 1.0,
+        cpus: 1.0,
+        running,
+        mem_total: 1000.0,
+        mem_free: 900.0,
+        blocked: false,
+    }
+}
+
+fn process(id: u64, used: f64) -> Process {
+    Process {
+        id,
+        home: A,
+        used,
+        demand: 1.0,
+        memory: 10.0,
+        needs: 0.0,
+        calls: 0.0,
+        call_mb: 0.0,
+        stayed: 10.0,
+        movable: true,
+    }
+}
+
+fn moves(here: &Place, processes: &[Process], view: &[Place]) -> Vec<(u64, Ipv4Addr)> {
+    let mut balancer = Balancer::new(Costs::default());
+    let asking = balancer.consider(here, processes, view, 0);
+    let what = |asking: &Asking| {
+        let answer = Answer {
+            id: asking.ask.id,
+            yes: true,
+            running: 0,
+            free: 0,
+        };
+        match balancer.answered(asking.to, &answer).unwrap().what {
+            What::Move(id) => (id, asking.to),
+            What::Start(_) => panic!("nothing starts"),
+        }
+    };
+    asking.iter().map(what).collect()
+}
+
+#[test]
+fn load_is_evened_out_and_then_left_alone() {
+    let three: Vec<Process> = (1..=3).map(|id| process(id, id as f64)).collect();
+    let view = [place(B, 0.0), place(C, 0.0)];
+    // Those that have run longest go; one stays.
+    assert_eq!(
+        moves(&place(A, 3.0), &three, &view)
+            .iter()
+            .map(|m| m.0)
+            .collect::<Vec<_>>(),
+        [3, 2]
+    );
+    assert_eq!(moves(&place(A, 2.0), &three[..2], &[place(B, 1.0)]), []);
+    assert_eq!(moves(&place(A, 1.0), &three[..1], &[place(B, 0.0)]), []);
+}
+
+#[test]
+fn speed_draws_and_memory_and_blocking_keep_away() {
+    let one = [process(1, 5.0)];
+    let fast = Place {
+        speed: 2.0,
+        ..place(B, 0.0)
+    };
+    assert_eq!(moves(&place(A, 1.0), &one, &[fast]), [(1, B)]);
+    let full = Place {
+        mem_free: 40.0,
+        ..fast
+    };
+    assert_eq!(moves(&place(A, 1.0), &one, &[full]), []);
+    let blocked = Place {
+        blocked: true,
+        ..fast
+    };
+    assert_eq!(moves(&place(A, 1.0), &one, &[blocked]), []);
+}
+
+#[test]
+fn what_cannot_gain_stays() {
+    let crowded = place(A, 4.0);
+    let view = [place(B, 0.0)];
+    let with = |change: &dyn Fn(&mut Process)| {
+        let mut one = process(1, 5.0);
+        change(&mut one);
+        moves(&crowded, &[one], &view).len()
+    };
+    assert_eq!(with(&|_| {}), 1);
+    assert_eq!(with(&|one| one.movable = false), 0);
+    assert_eq!(with(&|one| one.demand = 0.1), 0, "interactive");
+    assert_eq!(with(&|one| one.stayed = 0.1), 0, "just come");
+    assert_eq!(
+        with(&|one| one.memory = 800.0),
+        0,
+        "takes longer to move than it gains"
+    );
+    assert_eq!(with(&|one| one.calls = 1e6), 0, "its calls would travel");
+    let mut away = process(1, 5.0);
+    (away.home, away.calls) = (B, 1e5);
+    assert_eq!(
+        moves(&place(A, 1.0), &[away], &[place(B, 0.0)]),
+        [(1, B)],
+        "pulled home"
+    );
+}
+
+#[test]
+fn a_node_without_memory_gives_away_what_suffices() {
+    let starved = Place {
+        mem_free: 10.0,
+        ..place(A, 3.0)
+    };
+    let sized = |id: u64, memory: f64| Process {
+        memory,
+        used: 100.0,
+        ..process(id, 0.0)
+    };
+    let processes = [sized(1, 5.0), sized(2, 60.0), sized(3, 600.0)];
+    assert_eq!(moves(&starved, &processes, &[place(B, 3.0)])[0], (2, B));
+}
+
+#[test]
+fn questions_and_moves_are_limited_and_forgotten() {
+    let mut balancer = Balancer::new(Costs::default());
+    let many: Vec<Process> = (0..40).map(|id| process(id, 1.0)).collect();
+    let view: Vec<Place> = (10..50)
+        .map(|n| place(Ipv4Addr::new(10, 0, 1, n), 0.0))
+        .collect();
+    assert_eq!(
+        balancer.consider(&place(A, 40.0), &many, &view, 0).len(),
+        MAX_OPEN
+    );
+    assert_eq!(balancer.consider(&place(A, 40.0), &many, &view, 0).len(), 0);
+    assert_eq!(balancer.expire(ANSWER_WAIT).len(), MAX_OPEN);
+    balancer.leaves(&many[0], 0);
+    assert_eq!(balancer.expected(&place(A, 40.0)).running, 39.0);
+    balancer.left(0, false, 0);
+    assert!(!balancer.may_move(&many[0]) && balancer.may_move(&many[1]));
+    balancer.expire(REST);
+    assert!(balancer.may_move(&many[0]));
+}
+
+#[test]
+fn programs_start_where_they_get_most() {
+    let mut balancer = Balancer::new(Costs::default());
+    let new = process(0, 0.0);
+    let view = [place(B, 2.0), place(C, 0.0)];
+    assert_eq!(
+        balancer.best_for(&place(A, 0.0), &new, &view),
+        Some(A),
+        "as good as any"
+    );
+    assert!(
+        matches!(balancer.place(1, &place(A, 1.0), &new, &view, 0), Choice::Ask(asking) if asking.to == C)
+    );
+    assert_eq!(
+        balancer.place(2, &place(A, 0.0), &new, &view, 0),
+        Choice::Here
+    );
+    // What was started counts, though it does not run yet.
+    assert!(matches!(
+        balancer.place(3, &place(A, 0.0), &new, &view, 0),
+        Choice::Ask(_)
+    ));
+    let large = Process {
+        needs: 5000.0,
+        ..new
+    };
+    assert_eq!(
+        balancer.place(4, &place(A, 0.0), &large, &view, 0),
+        Choice::Nowhere
+    );
+}
