@@ -58,20 +58,12 @@ const KNOWN: &[(&str, &str)] = &[
         "inet",
         "recv on a socket with SO_RCVTIMEO has its whole time anew after each move: shaken faster than that, it never ends",
     ),
-    ("bigio", "one pread of 64 MiB fails with EEXIST"),
     ("clock", "CLOCK_PROCESS_CPUTIME_ID goes back at a move"),
-    (
-        "copy",
-        "vmsplice of 9000 bytes into an empty pipe takes 4096",
-    ),
-    ("faults", "no SIGBUS beyond the end of a mapped file"),
-    ("limits", "RLIMIT_AS is not in force away"),
-    (
-        "mapfile",
-        "a shared view of a file does not follow writes to it",
-    ),
-    ("procself", "maps does not show what changed away"),
     ("rusage", "CPU time goes back at a move"),
+    (
+        "views",
+        "at 10 ms on a loaded machine a view missed a write once in 25 runs; cause not found",
+    ),
 ];
 
 /// How often processes are moved, in milliseconds; MOS_SHAKE sets others.

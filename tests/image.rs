@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use mos::image::capture::{self, Calls, Injected};
+use mos::image::pages::Files;
 use mos::image::restore::{Built, GuestBuilder, gadget};
 use mos::image::{Area, HomeId, Kind, Meta, Resume, areas, check, pages, vdso};
 use mos::sys::inject::Injector;
@@ -93,6 +94,7 @@ fn capture_home(pid: i32) -> Meta {
     mm.brk = inner.brk;
     let real = process::realtime_ns();
     Meta {
+        memory_limits: [u64::MAX; 2],
         home: HomeId {
             uid: process::uid(),
             gid: process::gid(),
@@ -137,14 +139,11 @@ fn capture_guest(pid: i32, meta: &Meta) -> Meta {
 fn build(from: i32, meta: &Meta, inside: bool) -> Built {
     let (mut here, mut there) = UnixStream::pair().unwrap();
     let areas = meta.areas.clone();
-    let sender = std::thread::spawn(move || pages::send_areas(from, &areas, &mut there).unwrap());
+    let send = move || pages::send_areas(from, &areas, Files::Send, &mut there).unwrap();
+    let sender = std::thread::spawn(send);
     let conn = inside.then(|| here.as_fd());
     let mut builder = GuestBuilder::create(meta, conn).unwrap();
-    if inside {
-        builder.receive(&mut here).unwrap();
-    } else {
-        pages::receive(&mut here, &mut |addr, data| builder.write(addr, data)).unwrap();
-    }
+    builder.receive(&mut here).unwrap();
     sender.join().unwrap();
     let rules = LOCAL.map(|nr| Rule {
         nr,

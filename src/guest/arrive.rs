@@ -163,7 +163,7 @@ fn assemble(
         numbers: built.numbers,
         numbered: built.numbered,
         clock_offsets: built.clock_offsets,
-        files: FileMaps::new(&meta.areas),
+        files: FileMaps::new(built.files),
         order: None,
         leaving: false,
         halted: false,

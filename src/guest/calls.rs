@@ -36,6 +36,7 @@ pub struct Carried {
     pub left: Option<Duration>,
     pub signalled: bool,
     pub disturbed: bool,
+    pub steady: bool,
 }
 
 impl Host {
@@ -97,28 +98,7 @@ impl Host {
         self.threads[t].call_begins(nr);
         match nr {
             abi::SYS_RT_SIGRETURN => return self.sigreturned(t, &notification),
-            abi::SYS_MUNMAP | abi::SYS_MREMAP => {
-                let [start, len, ..] = notification.args;
-                self.files.cut(
-                    start,
-                    start.saturating_add(len.saturating_add(4095) & !4095),
-                );
-                return self.let_through(t, &notification);
-            }
-            abi::SYS_MMAP
-                if notification.args[3]
-                    & (abi::MAP_ANONYMOUS | abi::MAP_SHARED | abi::MAP_HUGETLB)
-                    == abi::MAP_ANONYMOUS =>
-            {
-                let [start, len, ..] = notification.args;
-                if notification.args[3] & abi::MAP_FIXED != 0 {
-                    self.files.cut(
-                        start,
-                        start.saturating_add(len.saturating_add(4095) & !4095),
-                    );
-                }
-                return self.let_through(t, &notification);
-            }
+            abi::SYS_MREMAP => return self.remap(t, &notification),
             abi::SYS_RESTART_SYSCALL => {
                 return self.complete(t, &notification, -i64::from(abi::EINTR));
             }
@@ -191,7 +171,13 @@ impl Host {
                     );
                     self.follow(t, notification, again, carried)
                 }
-                Err(errno) => self.complete(t, &notification, errno),
+                Err(_) if carried.done > 0 => self.complete(t, &notification, carried.done as i64),
+                // Its limits may leave no room for it: natively it needs none.
+                Err(_) => self.go_home_for(
+                    t,
+                    &notification,
+                    "moves more than there is room for at home",
+                ),
             },
             Plan::Errno(errno) => self.complete(t, &notification, -i64::from(errno)),
             Plan::GoHome(why) => self.go_home_for(t, &notification, why),
@@ -221,6 +207,7 @@ impl Host {
             done,
             signalled,
             disturbed,
+            steady,
             ..
         } = carried;
         self.issue(
@@ -234,6 +221,7 @@ impl Host {
                 disturbed,
                 halted: false,
                 done,
+                steady,
             },
         )
     }
@@ -263,7 +251,7 @@ impl Host {
             HostCall::NanoSleep => self.sleep(t, notification, (1, 0), (a0, a1)),
             HostCall::ClockNanoSleep => self.sleep(t, notification, (a0, a1), (a2, a3)),
             HostCall::MapFile => self.map_file(t, &notification),
-            HostCall::Advise | HostCall::MSync => self.madvise(t, &notification),
+            HostCall::Advise => self.madvise(t, &notification),
             HostCall::Pid => self.complete(t, &notification, i64::from(self.home_pid())),
             HostCall::Tid => self.complete(t, &notification, i64::from(self.threads[t].home_tid)),
             HostCall::SetTidAddress => {
@@ -309,11 +297,16 @@ impl Host {
         self.follow(t, notification, plan, Carried::default())
     }
 
-    /// `madvise` that would bring back a file's contents, which are not here, happens at home.
+    /// `madvise`: what drops a process's own pages over a file shows the file again, of which only home has all. What stays
+    /// with an area until it is gone is home's to know.
     fn madvise(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
-        let [start, len, ..] = notification.args;
-        if self.files.overlaps(start, start.saturating_add(len)) {
-            return self.go_home_for(t, notification, "advises on a mapped file");
+        let [start, len, advice, ..] = notification.args;
+        if !syscall::drops_contents(advice) {
+            let why = "advises on what happens at a fork, or to a page";
+            return self.go_home_for(t, notification, why);
+        }
+        if self.maps_file(start, len)? {
+            return self.go_home_for(t, notification, "drops its changes of a mapped file");
         }
         self.let_through(t, notification)
     }
@@ -384,6 +377,10 @@ impl Host {
                 Phase::Sleeping(_) => self.interrupt_sleep(t)?,
                 // The loop asks for the interruption.
                 Phase::InCall(call) => call.disturbed = true,
+                Phase::Asking(notification) => {
+                    let notification = *notification;
+                    self.complete(t, &notification, -ERESTARTNOINTR)?;
+                }
                 // It will not be there when the others leave.
                 Phase::Ending(_) => {}
             }

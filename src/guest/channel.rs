@@ -10,7 +10,7 @@ use crate::image::Resume;
 use crate::migrate::deputy::Frame;
 use crate::sys::abi::{self, EINTR, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::seccomp::{Notification, Response};
-use crate::syscall::{self, After, GuestMemory};
+use crate::syscall::{self, After, GuestMemory, Step};
 use crate::wire::channel::{ABORTABLE, ABORTED, INTERRUPTED, PROGRAM};
 
 impl Host {
@@ -65,7 +65,9 @@ impl Host {
         match syscall::after(&call.forward, nr, args, &memory, &self.home_view(t), value) {
             After::Done(result) => self.complete_call(t, &call, result),
             After::More(plan) => {
-                let done = call.done + value.max(0) as u64;
+                let moved = matches!(call.forward.step, Step::Piece { .. });
+                let done = call.done + if moved { value.max(0) as u64 } else { 0 };
+                let steady = call.steady || moved && self.is_file(t, args[0])?;
                 let Call {
                     notification,
                     left,
@@ -82,6 +84,7 @@ impl Host {
                         left,
                         signalled,
                         disturbed,
+                        steady,
                     },
                 )
             }
@@ -203,7 +206,8 @@ impl Host {
     /// Sends a program's call to the deputy.
     pub fn issue(&mut self, t: usize, mut call: Call) -> io::Result<()> {
         call.issued = Instant::now();
-        call.forward.request.flags |= PROGRAM | ABORTABLE;
+        let abortable = if call.steady { 0 } else { ABORTABLE };
+        call.forward.request.flags |= PROGRAM | abortable;
         match self.threads[t]
             .deputy
             .send(&call.forward.request, &call.forward.input)

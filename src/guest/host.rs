@@ -44,6 +44,8 @@ pub struct Call {
     pub halted: bool,
     /// Bytes that earlier parts of a divided transfer have moved.
     pub done: u64,
+    /// It is the rest of a transfer with a file, which nothing interrupts.
+    pub steady: bool,
 }
 
 /// A sleep that the host itself waits out.
@@ -59,6 +61,8 @@ pub enum Phase {
     Running,
     InCall(Box<Call>),
     Sleeping(Sleep),
+    /// It is to map a file shared, and the warden is asked whether that may be here.
+    Asking(Notification),
     /// It ends: its deputy does first.
     Ending(Notification),
 }
@@ -306,6 +310,9 @@ impl Host {
         if !self.ctl.is_connected() && self.threads.iter().any(|thread| thread.interrupting) {
             self.interruption_over(|_| true)?;
         }
+        if !self.ctl.is_connected() {
+            self.views_unanswered()?;
+        }
         if self.ctl.retry_in().is_some_and(|wait| wait.is_zero()) {
             self.connect_warden();
         }
@@ -394,6 +401,7 @@ impl Host {
                         calls,
                     };
                 }
+                ToHost::View { tid, lent, .. } => self.view_answered(tid, lent)?,
                 ToHost::Interrupted { pid } => {
                     self.interruption_over(|thread| thread.home_tid == pid)?
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::guest::host::{Ending, Host, Order, Thread};
 use crate::guest::stop::alive;
 use crate::image::capture::Calls;
+use crate::image::pages::Files;
 use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
@@ -150,7 +151,11 @@ impl Host {
             )?;
         }
         let meta = self.capture()?;
-        source::send_image(&mut conn, self.guest(), &meta)?;
+        let files = match node == self.meta.home.node {
+            true => Files::There,
+            false => Files::Send,
+        };
+        source::send_image(&mut conn, self.guest(), &meta, files)?;
         self.give(&mut conn, node)
     }
 
@@ -200,7 +205,7 @@ impl Host {
             brk = inner.brk;
             threads.push(image);
         }
-        let areas = self.files.label(areas);
+        self.files.label(&mut areas)?;
         Ok(Meta {
             threads,
             areas,

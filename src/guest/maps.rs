@@ -1,18 +1,22 @@
-//! Files mapped into the guest: the deputy maps them too, at the same address, and their contents come from there.
+//! Files mapped into the guest.
 
+use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsFd;
 
 use crate::guest::filter;
-use crate::guest::host::Host;
+use crate::guest::host::{Host, Phase, Thread};
 use crate::image::capture::Calls;
 use crate::image::{Area, FileArea};
 use crate::migrate::tracee;
 use crate::sys::abi::{self, ENOMEM};
+use crate::sys::backing::Backing;
 use crate::sys::inject::Injector;
-use crate::sys::mem;
+use crate::sys::procfs;
 use crate::sys::ptrace::Stopped;
 use crate::sys::seccomp::{Notification, Response};
 use crate::wire::channel::{BIG, BIG_AREAS, BIG_SIZE, STUB_SIZE, THREADS};
+use crate::wire::ctl::FromHost;
 
 const PAGE: u64 = 4096;
 /// Contents are fetched in parts of this size.
@@ -20,84 +24,28 @@ const PART: u64 = 1 << 20;
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 
-/// Ranges of the guest that map files at home.
+/// Which file of home each file is that the guest maps: by its inode here.
 #[derive(Clone, Debug, Default)]
-pub struct FileMaps(Vec<Area>);
+pub struct FileMaps(HashMap<u64, FileArea>);
 
 impl FileMaps {
-    pub fn new(areas: &[Area]) -> FileMaps {
-        FileMaps(
-            areas
-                .iter()
-                .filter(|area| area.file.is_some())
-                .cloned()
-                .collect(),
-        )
+    pub fn new(files: Vec<(u64, FileArea)>) -> FileMaps {
+        FileMaps(files.into_iter().collect())
     }
 
-    pub fn overlaps(&self, start: u64, end: u64) -> bool {
-        self.0
-            .iter()
-            .any(|area| area.start < end && start < area.end)
-    }
-
-    /// Records a mapping; what it replaces is cut out.
-    pub fn add(&mut self, new: Area) {
-        self.cut(new.start, new.end);
-        self.0.push(new);
-    }
-
-    /// Forgets what lies in a range.
-    pub fn cut(&mut self, start: u64, end: u64) {
-        let mut rest = Vec::with_capacity(self.0.len() + 1);
-        for area in self.0.drain(..) {
-            rest.extend(part(&area, area.start, area.end.min(start)));
-            rest.extend(part(&area, area.start.max(end), area.end));
+    /// Gives areas their files' names at home.
+    pub fn label(&self, areas: &mut [Area]) -> io::Result<()> {
+        for area in areas.iter_mut().filter(|area| area.is_program()) {
+            let Some(here) = &area.file else { continue };
+            let known = self.0.get(&here.inode).cloned();
+            let file = known.ok_or_else(|| io::Error::other(format!("{} is mapped", here.path)))?;
+            area.file = Some(FileArea {
+                offset: here.offset,
+                ..file
+            });
         }
-        self.0 = rest;
+        Ok(())
     }
-
-    /// Gives areas of the guest's own map their files: anonymous areas that lie in a file's range are divided along it.
-    pub fn label(&self, areas: Vec<Area>) -> Vec<Area> {
-        let mut files = self.0.clone();
-        files.sort_by_key(|area| area.start);
-        let mut labelled = Vec::with_capacity(areas.len());
-        for area in areas {
-            let mut at = area.start;
-            for file in files
-                .iter()
-                .filter(|file| file.start < area.end && area.start < file.end)
-            {
-                let (start, end) = (file.start.max(area.start), file.end.min(area.end));
-                labelled.extend(part(&area, at, start));
-                let inside = part(file, start, end).and_then(|piece| piece.file);
-                labelled.extend(part(&area, start, end).map(|piece| Area {
-                    file: inside,
-                    shared: file.shared,
-                    ..piece
-                }));
-                at = end;
-            }
-            labelled.extend(part(&area, at, area.end));
-        }
-        labelled
-    }
-}
-
-/// The part of an area between two addresses, if there is any.
-fn part(area: &Area, start: u64, end: u64) -> Option<Area> {
-    (start < end).then(|| {
-        let file = area.file.as_ref().map(|file| FileArea {
-            offset: file.offset + (start - area.start),
-            ..file.clone()
-        });
-        Area {
-            start,
-            end,
-            file,
-            ..area.clone()
-        }
-    })
 }
 
 /// Where the larger staging area of the thread with this stub is.
@@ -119,9 +67,9 @@ struct FileFacts {
 }
 
 impl Host {
-    /// `mmap` of a file: private, or shared without the right to write.
+    /// `mmap` of a file: the deputy maps it too, at the same address, and the contents come from there.
     pub fn map_file(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
-        let [_, len, prot, flags, fd, offset] = notification.args;
+        let [_, len, _, flags, fd, offset] = notification.args;
         let facts = match self.file_facts(t, fd)? {
             Ok(facts) => facts,
             Err(errno) => return self.complete(t, notification, errno),
@@ -132,40 +80,98 @@ impl Host {
         if len == 0 || offset % PAGE != 0 {
             return self.complete(t, notification, -i64::from(abi::EINVAL));
         }
+        if flags & abi::MAP_SHARED != 0 {
+            let (pid, tid) = (self.home_pid(), self.threads[t].home_tid);
+            self.threads[t].phase = Phase::Asking(*notification);
+            self.tell(&FromHost::View {
+                pid,
+                tid,
+                fd: fd as i32,
+            });
+            return Ok(());
+        }
+        self.map_regular(t, notification, &facts)
+    }
+
+    /// The warden says whether a file may be mapped shared: nobody writes it, and whoever wants to waits for this guest.
+    pub fn view_answered(&mut self, home_tid: i32, lent: bool) -> io::Result<()> {
+        let asked = |thread: &Thread| match thread.phase {
+            Phase::Asking(notification) if thread.home_tid == home_tid => Some(notification),
+            _ => None,
+        };
+        let mut threads = self.threads.iter().enumerate();
+        let Some((t, notification)) = threads.find_map(|(t, thread)| Some((t, asked(thread)?)))
+        else {
+            return Ok(());
+        };
+        if !lent {
+            return self.go_home_for(t, &notification, "maps a file shared that somebody writes");
+        }
+        match self.file_facts(t, notification.args[4])? {
+            Ok(facts) => self.map_regular(t, &notification, &facts),
+            Err(errno) => self.complete(t, &notification, errno),
+        }
+    }
+
+    /// Nobody can say it: it is so at home in any case.
+    pub fn views_unanswered(&mut self) -> io::Result<()> {
+        let asking = |thread: &&Thread| matches!(thread.phase, Phase::Asking(_));
+        match self
+            .threads
+            .iter()
+            .find(asking)
+            .map(|thread| thread.home_tid)
+        {
+            Some(tid) => self.view_answered(tid, false),
+            None => Ok(()),
+        }
+    }
+
+    fn map_regular(
+        &mut self,
+        t: usize,
+        notification: &Notification,
+        facts: &FileFacts,
+    ) -> io::Result<()> {
+        let mut backing = Backing::new()?;
+        let there = self
+            .listener
+            .add_fd(notification.id, backing.as_fd(), None, true, false)?;
         // Out of the call, so that calls can be injected; its result is put into the register afterwards.
         tracee::interrupt(self.threads[t].tid)?;
-        self.threads[t].phase = crate::guest::host::Phase::Running;
+        self.threads[t].phase = Phase::Running;
         self.listener.send(notification.id, Response::Value(0))?;
         if !self.await_event_stop(t)? {
             return Ok(());
         }
-        let result = self.map_here(t, notification.args, &facts)?;
+        let result = self.map_here(t, notification.args, facts, (&mut backing, there))?;
+        self.inject(t, abi::SYS_CLOSE, [there as u64, 0, 0, 0, 0, 0])?;
         if result > 0 {
+            let path = String::new();
+            let (dev, inode) = (facts.dev, facts.inode);
             let file = FileArea {
-                path: String::new(),
-                offset,
-                dev: facts.dev,
-                inode: facts.inode,
+                path,
+                offset: 0,
+                dev,
+                inode,
             };
-            let (start, end) = (result as u64, result as u64 + len.div_ceil(PAGE) * PAGE);
-            let shared = flags & abi::MAP_SHARED != 0;
-            self.files.add(Area {
-                start,
-                end,
-                prot: prot as u32,
-                shared,
-                file: Some(file),
-                ..Area::default()
-            });
+            self.files.0.insert(backing.inode()?, file);
         }
         let mut regs = tracee::regs(self.threads[t].tid)?;
         regs.rax = result as u64;
         tracee::set_regs(self.threads[t].tid, &regs)?;
         if self.leaving {
             self.leave_if_stopped()
+        } else if self.halted {
+            Ok(())
         } else {
             self.go_on(t, 0)
         }
+    }
+
+    /// Whether a descriptor is of a regular file, whose transfers the kernel does not interrupt.
+    pub fn is_file(&mut self, t: usize, fd: u64) -> io::Result<bool> {
+        Ok(self.file_facts(t, fd)?.is_ok_and(|facts| facts.regular))
     }
 
     fn file_facts(&mut self, t: usize, fd: u64) -> io::Result<Result<FileFacts, i64>> {
@@ -190,51 +196,68 @@ impl Host {
         }))
     }
 
-    /// Maps the range here and at home and fills it. The result of the call, or `-errno`.
-    fn map_here(&mut self, t: usize, args: [u64; 6], facts: &FileFacts) -> io::Result<i64> {
+    /// Maps the range at home and here, where a descriptor of `backing` is. The result of the call, or `-errno`.
+    fn map_here(
+        &mut self,
+        t: usize,
+        args: [u64; 6],
+        facts: &FileFacts,
+        (backing, fd_here): (&mut Backing, i32),
+    ) -> io::Result<i64> {
         let [addr, len, prot, flags, fd, offset] = args;
-        let place_flags = flags & (abi::MAP_FIXED | abi::MAP_FIXED_NOREPLACE)
-            | abi::MAP_PRIVATE
-            | abi::MAP_ANONYMOUS;
-        let read_write = abi::PROT_READ | abi::PROT_WRITE;
-        let mapped = self.inject(
-            t,
-            abi::SYS_MMAP,
-            [
-                addr,
-                len,
-                read_write,
-                place_flags | abi::MAP_NORESERVE,
-                u64::MAX,
-                0,
-            ],
-        );
-        let at = match mapped {
+        let fixed = flags & abi::MAP_FIXED != 0;
+        let at = match self.find_place(t, addr, len, flags) {
             Ok(at) => at,
             Err(error) => return Ok(-i64::from(error.raw_os_error().unwrap_or(ENOMEM))),
         };
         let home_flags = flags & !abi::MAP_FIXED_NOREPLACE | abi::MAP_FIXED;
-        let home = self.threads[t].deputy.raw_call(
-            abi::SYS_MMAP,
-            [at, len, prot | abi::PROT_READ, home_flags, fd, offset],
-        )?;
+        let readable = prot | abi::PROT_READ;
+        let home = self.threads[t]
+            .deputy
+            .raw_call(abi::SYS_MMAP, [at, len, readable, home_flags, fd, offset])?;
         if home < 0 {
-            self.inject(t, abi::SYS_MUNMAP, [at, len, 0, 0, 0, 0])?;
+            if !fixed {
+                self.inject(t, abi::SYS_MUNMAP, [at, len, 0, 0, 0, 0])?;
+            }
             return Ok(home);
         }
-        self.fill(t, at, len.min(facts.size.saturating_sub(offset)))?;
+        let in_file = len.min(facts.size.saturating_sub(offset));
+        self.fill(t, backing, (at, offset), in_file)?;
         if prot & abi::PROT_READ == 0 {
             self.threads[t]
                 .deputy
                 .raw_call(abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
         }
-        if prot != read_write {
-            self.inject(t, abi::SYS_MPROTECT, [at, len, prot, 0, 0, 0])?;
-        }
+        backing.seal()?;
+        let kind = match flags & abi::MAP_SHARED {
+            0 => abi::MAP_PRIVATE,
+            _ => abi::MAP_SHARED,
+        };
+        let flags = kind | abi::MAP_FIXED | abi::MAP_NORESERVE;
+        let args = [at, len, prot, flags, fd_here as u64, offset];
+        self.inject(t, abi::SYS_MMAP, args)?;
         Ok(at as i64)
     }
 
-    fn fill(&mut self, t: usize, at: u64, len: u64) -> io::Result<()> {
+    /// Where a mapping goes: where the program says, or where its kernel here finds room, which is taken at once.
+    fn find_place(&mut self, t: usize, addr: u64, len: u64, flags: u64) -> io::Result<u64> {
+        if flags & abi::MAP_FIXED != 0 {
+            return Ok(addr);
+        }
+        let kept = abi::MAP_FIXED_NOREPLACE | abi::MAP_32BIT;
+        let reserve = flags & kept | abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_NORESERVE;
+        let none = [addr, len, abi::PROT_NONE, reserve, u64::MAX, 0];
+        self.inject(t, abi::SYS_MMAP, none)
+    }
+
+    /// Copies contents from where the deputy has mapped them, up to the end of the file.
+    fn fill(
+        &mut self,
+        t: usize,
+        backing: &mut Backing,
+        (at, offset): (u64, u64),
+        len: u64,
+    ) -> io::Result<()> {
         let mut done = 0;
         while done < len {
             let part = PART.min(len - done);
@@ -242,10 +265,25 @@ impl Host {
             if bytes.is_empty() {
                 break;
             }
-            mem::write_all(self.threads[t].tid, at + done, &bytes)?;
+            backing.write(offset + done, &bytes)?;
             done += bytes.len() as u64;
         }
         Ok(())
+    }
+
+    /// Whether the guest maps a file anywhere in a range.
+    pub fn maps_file(&self, start: u64, len: u64) -> io::Result<bool> {
+        let end = start.saturating_add(len);
+        Ok(procfs::file_mapping(self.guest(), start)?.is_some_and(|next| next < end))
+    }
+
+    /// `mremap`: what maps a file moves, grows and shrinks at home.
+    pub fn remap(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
+        let [start, len, ..] = notification.args;
+        if self.maps_file(start, len.max(1))? {
+            return self.go_home_for(t, notification, "moves a mapped file");
+        }
+        self.let_through(t, notification)
     }
 
     /// A call injected into the stopped guest. The guest's filter notifies some of them, like any call of the guest's.

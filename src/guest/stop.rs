@@ -148,7 +148,7 @@ impl Host {
             match &mut self.threads[t].phase {
                 Phase::Running => self.interrupt(t)?,
                 Phase::InCall(call) => call.halted = true,
-                Phase::Sleeping(_) | Phase::Ending(_) => {}
+                Phase::Sleeping(_) | Phase::Asking(_) | Phase::Ending(_) => {}
             }
         }
         Ok(())

@@ -71,6 +71,13 @@ fn kind(name: &str) -> Kind {
     }
 }
 
+impl FileArea {
+    /// Whether both are parts of the same file.
+    pub fn is_of(&self, other: &FileArea) -> bool {
+        (self.dev, self.inode, &self.path) == (other.dev, other.inode, &other.path)
+    }
+}
+
 impl Area {
     /// Bytes.
     pub fn len(&self) -> u64 {

@@ -24,7 +24,7 @@ pub fn why_not(pid: i32, areas: &[Area], expected_filters: u32) -> Option<String
         .or_else(|| state(pid, expected_filters))
         .or_else(|| shared_memory(pid))
         .or_else(|| timers(pid))
-        .or_else(|| descriptors(pid))
+        .or_else(|| descriptors(pid, areas))
         .or_else(|| network(pid))
 }
 
@@ -90,6 +90,12 @@ fn thread_state(pid: i32, tid: i32, expected_filters: u32) -> Option<String> {
     if tid != pid && process::same_files(pid, tid) == Some(false) {
         return Some("its threads have different files".to_owned());
     }
+    if status.vm_locked_bytes > 0 {
+        return Some("it has locked memory".to_owned());
+    }
+    if status.shadow_stack {
+        return Some("it has a shadow stack".to_owned());
+    }
     match stat.state {
         b'T' => Some("it is stopped".to_owned()),
         b'Z' | b'X' if tid != pid => None,
@@ -127,13 +133,22 @@ fn timers(pid: i32) -> Option<String> {
         .then(|| "it has a timer that counts its CPU time".to_owned())
 }
 
-fn descriptors(pid: i32) -> Option<String> {
+fn descriptors(pid: i32, areas: &[Area]) -> Option<String> {
     let fds = procfs::fds(pid).unwrap_or_default();
-    fds.iter().find_map(|(_, target)| {
+    fds.iter().find_map(|(fd, target)| {
         let native = NATIVE_ONLY
             .iter()
             .find(|(name, _)| target.starts_with(name));
-        native.map(|(_, why)| (*why).to_owned())
+        if let Some((_, why)) = native {
+            return Some((*why).to_owned());
+        }
+        if procfs::tells_of_memory(target, pid) {
+            return Some(format!("it reads of its own memory: {target}"));
+        }
+        let maps = |area: &Area| area.file.as_ref().is_some_and(|file| file.path == *target);
+        // A descriptor may be closed while we look.
+        let both = areas.iter().any(maps) && procfs::writes(pid, *fd).unwrap_or(false);
+        both.then(|| format!("it maps a file that it can write: {target}"))
     })
 }
 

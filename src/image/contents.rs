@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 
 use crate::image::gadget::{Call, DATA, DATA_LEN, run_list};
-use crate::image::pages::{self, Piece};
+use crate::image::layout::Place;
+use crate::image::pages::{self, Piece, ZEROS};
 use crate::image::restore::{GuestBuilder, invalid};
 use crate::image::{Kind, layout};
 use crate::sys::mem;
@@ -12,10 +13,9 @@ const SYS_RECVMSG: u64 = 47;
 const MSG_WAITALL: u64 = 0x100;
 
 impl GuestBuilder {
-    /// Contents from a connection that is not the one given to `create`, or the memory of a file.
-    pub fn write(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
-        let place = layout::holding(&self.places, addr, data.len() as u64)
-            .ok_or_else(|| invalid("contents outside of every area"))?;
+    /// Contents of the process itself.
+    pub(super) fn write(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+        let place = self.place_of(addr, data.len() as u64)?;
         match place.kind {
             Kind::Vdso => {
                 if let Some((start, bytes)) = &mut self.copy {
@@ -28,12 +28,26 @@ impl GuestBuilder {
                 Ok(())
             }
             Kind::Vvar => Ok(()),
+            _ if place.shared => Err(invalid("contents of its own in a shared area")),
             _ if place.first_prot() == 0 => self.forced.write_all(addr, data),
             _ => mem::write_all(self.empty.pid, addr, data),
         }
     }
 
-    /// Step 6, from the connection that was given to `create`.
+    /// Contents of a file that is mapped at `addr`.
+    fn write_file(&mut self, addr: u64, len: u64, data: Option<&[u8]>) -> io::Result<()> {
+        let place = self.place_of(addr, len)?;
+        let (start, backed) = (place.start, place.file);
+        let backed = backed.ok_or_else(|| invalid("contents of a file that is not mapped"))?;
+        self.files.write(&backed, addr - start, len, data)
+    }
+
+    fn place_of(&self, addr: u64, len: u64) -> io::Result<&Place> {
+        layout::holding(&self.places, addr, len)
+            .ok_or_else(|| invalid("contents outside of every area"))
+    }
+
+    /// Step 6. What comes on the connection that was given to `create` the process receives by itself, where it can.
     pub fn receive(&mut self, conn: &mut impl Read) -> io::Result<()> {
         let mut buffer = Vec::new();
         while let Some((pieces, bytes)) = pages::read_head(conn)? {
@@ -46,7 +60,7 @@ impl GuestBuilder {
             } else {
                 0
             };
-            if done < bytes {
+            if !direct || done < bytes {
                 buffer.resize(bytes, 0);
                 conn.read_exact(&mut buffer[done..bytes])?;
                 self.write_rest(&pieces, &buffer, done)?;
@@ -59,9 +73,10 @@ impl GuestBuilder {
     fn all_direct(&self, pieces: &[Piece]) -> io::Result<bool> {
         let mut direct = true;
         for piece in pieces {
-            let place = layout::holding(&self.places, piece.addr, u64::from(piece.len))
-                .ok_or_else(|| invalid("contents outside of every area"))?;
-            direct &= place.first_prot() != 0 && !matches!(place.kind, Kind::Vdso | Kind::Vvar);
+            let place = self.place_of(piece.addr, u64::from(piece.len))?;
+            let ours = piece.file || (piece.zero && place.file.is_some());
+            let special = place.shared || matches!(place.kind, Kind::Vdso | Kind::Vvar);
+            direct &= place.first_prot() != 0 && !ours && !special;
         }
         Ok(direct)
     }
@@ -95,15 +110,38 @@ impl GuestBuilder {
         }
     }
 
-    /// Gives on what has not been received inside: pieces of zeros are skipped, since all memory is fresh.
+    /// Gives on what has not been received inside.
     fn write_rest(&mut self, pieces: &[Piece], buffer: &[u8], done: usize) -> io::Result<()> {
         let mut at = 0;
-        for piece in pieces.iter().filter(|piece| !piece.zero) {
+        for piece in pieces {
+            let len = u64::from(piece.len);
+            if piece.zero {
+                self.write_zeros(piece, len)?;
+                continue;
+            }
             let (start, end) = (at.max(done), at + piece.len as usize);
-            if start < end {
-                self.write(piece.addr + (start - at) as u64, &buffer[start..end])?;
+            let addr = piece.addr + (start - at) as u64;
+            if start < end && piece.file {
+                self.write_file(addr, (end - start) as u64, Some(&buffer[start..end]))?;
+            } else if start < end {
+                self.write(addr, &buffer[start..end])?;
             }
             at = end;
+        }
+        Ok(())
+    }
+
+    /// All memory is fresh: zeros count only where they tell that a file is so long, or cover its contents.
+    fn write_zeros(&mut self, piece: &Piece, len: u64) -> io::Result<()> {
+        if piece.file {
+            return self.write_file(piece.addr, len, None);
+        }
+        if self.place_of(piece.addr, len)?.file.is_none() {
+            return Ok(());
+        }
+        for at in (0..len).step_by(ZEROS.len()) {
+            let part = (len - at).min(ZEROS.len() as u64) as usize;
+            self.write(piece.addr + at, &ZEROS[..part])?;
         }
         Ok(())
     }

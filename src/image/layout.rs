@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::{Area, Kind, Meta};
+use crate::image::{Area, FileArea, Kind, Meta};
 use crate::sys::pagemap::PAGE;
 use crate::wire::channel::STUB_SIZE;
 
@@ -14,6 +14,8 @@ const MAX_AREAS: usize = 65_000;
 const STUB_ROOM: u64 = 1 << 30;
 /// Distance below the stack that stays free, as the kernel keeps it.
 const STACK_GUARD: u64 = 1 << 20;
+/// Files are not longer.
+const MAX_OFFSET: u64 = 1 << 62;
 /// More stack than this is not reserved.
 const MAX_STACK: u64 = 128 << 20;
 
@@ -27,6 +29,18 @@ pub struct Place {
     pub end: u64,
     pub prot: u32,
     pub kind: Kind,
+    /// What it maps.
+    pub file: Option<Backed>,
+    /// It is a view of its file, not a copy.
+    pub shared: bool,
+}
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backed {
+    /// Which of [`files`].
+    pub file: usize,
+    pub offset: u64,
 }
 
 impl Place {
@@ -38,6 +52,20 @@ impl Place {
             PROT_READ | PROT_WRITE
         }
     }
+}
+
+/// The files that areas map, each once.
+pub fn files(areas: &[Area]) -> Vec<FileArea> {
+    let mut files: Vec<FileArea> = Vec::new();
+    for file in areas.iter().filter_map(|area| area.file.as_ref()) {
+        if !files.iter().any(|known| known.is_of(file)) {
+            files.push(FileArea {
+                offset: 0,
+                ..file.clone()
+            });
+        }
+    }
+    files
 }
 
 /// The program's areas of a guest, ascending; checked, so that nothing from the wire can touch anything but them.
@@ -54,6 +82,7 @@ pub fn places(meta: &Meta) -> io::Result<Vec<Place>> {
     if !meta.stub.is_multiple_of(PAGE) || meta.stub == 0 || meta.stub >= TASK_END - STUB_ROOM {
         return Err(bad("have no place for calls"));
     }
+    let files = files(&meta.areas);
     let mut places: Vec<Place> = Vec::with_capacity(meta.areas.len());
     for area in meta.areas.iter().filter(|area| mapped(area)) {
         let after = places.last().map_or(PAGE, |last| last.end);
@@ -64,6 +93,22 @@ pub fn places(meta: &Meta) -> io::Result<Vec<Place>> {
         if area.start < meta.stub + STUB_SIZE && meta.stub < area.end {
             return Err(bad("overlap the stub"));
         }
+        let file = match &area.file {
+            Some(file) if !file.offset.is_multiple_of(PAGE) || file.offset > MAX_OFFSET => {
+                return Err(bad("map files where there is none"));
+            }
+            Some(file) => files
+                .iter()
+                .position(|known| known.is_of(file))
+                .map(|at| Backed {
+                    file: at,
+                    offset: file.offset,
+                }),
+            None => None,
+        };
+        if area.shared && (file.is_none() || area.prot & PROT_WRITE != 0) {
+            return Err(bad("share memory"));
+        }
         let start = match area.kind {
             Kind::Stack => stack_start(area, after, meta),
             _ => area.start,
@@ -73,6 +118,8 @@ pub fn places(meta: &Meta) -> io::Result<Vec<Place>> {
             end: area.end,
             prot: area.prot & 7,
             kind: area.kind,
+            file,
+            shared: area.shared,
         });
     }
     Ok(places)

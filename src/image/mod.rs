@@ -1,6 +1,7 @@
 //! A stopped process as data: what capture makes, what restore builds, what a migration sends and a checkpoint writes.
 
 pub mod areas;
+pub mod backing;
 pub mod capture;
 pub mod check;
 mod contents;
@@ -39,6 +40,8 @@ pub struct Meta {
     pub actions: Vec<[u64; 4]>,
     /// Soft and hard RLIMIT_STACK, needed where the stack grows.
     pub stack_limit: (u64, u64),
+    /// Soft RLIMIT_DATA and RLIMIT_AS, in bytes.
+    pub memory_limits: [u64; 2],
     /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of the home node minus CLOCK_REALTIME, in nanoseconds.
     pub monotonic_offset_ns: i64,
     pub boottime_offset_ns: i64,

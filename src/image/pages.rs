@@ -4,8 +4,9 @@
 //! batch   0 pieces:u32 (0: the end)   4 bytes:u32   8 pieces × { addr:u64 len:u32 what:u32 }   then `bytes` bytes
 //! ```
 //!
-//! `what` is 0 for contents, which follow in the order of the pieces, and 1 for zeros, which do not. Anonymous pages of zeros
-//! are not mentioned; those of files always are, so that the receiver need not have the file.
+//! `what` is 0 for contents, which follow in the order of the pieces, and 1 for zeros, which do not. In areas that map files, those are
+//! the process's own; 2 and 3 are the same for what is the file's. That comes first, and mentions all up to the file's end (what
+//! the process has its own of as zeros), so that the receiver need not have the file. Anonymous pages of zeros are not mentioned.
 
 use std::io::{self, IoSlice, Read, Write};
 
@@ -22,8 +23,9 @@ const HEADER: usize = 8;
 const PIECE: usize = 16;
 const DATA: u32 = 0;
 const ZERO: u32 = 1;
+const FILE: u32 = 2;
 /// Zeros are given to a receiver in parts of this size.
-static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+pub static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 /// One piece of a batch, as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,40 +34,69 @@ pub struct Piece {
     pub len: u32,
     /// Its contents are zeros and do not follow.
     pub zero: bool,
+    /// It is of the file that is mapped there.
+    pub file: bool,
+}
+
+/// What the receiver needs of areas that map files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// The file and what the process has changed in its copy.
+    Send,
+    /// The changes: it has the file.
+    There,
 }
 
 /// Sends the contents of all areas that have any, and the mark of the end. The process must be stopped.
-pub fn send_areas(pid: i32, areas: &[Area], out: &mut impl Write) -> io::Result<()> {
+pub fn send_areas(pid: i32, areas: &[Area], files: Files, out: &mut impl Write) -> io::Result<()> {
     let map = Pagemap::open(pid)?;
     let mut sender = Sender::new(pid, out);
-    for area in areas.iter().filter(|area| has_contents(area)) {
-        if whole(area) {
-            sender.range(area.start, area.end, true)?;
-            continue;
+    if files == Files::Send {
+        for area in areas.iter().filter(|area| area.file.is_some()) {
+            sender.file(area, &map)?;
         }
-        for (start, end) in map.ranges(area.start, area.end, Want::Contents)? {
-            sender.range(start, end, false)?;
+        sender.flush()?;
+    }
+    for area in areas.iter().filter(|area| has_contents(area)) {
+        let (want, source) = match area.file {
+            _ if !area.is_program() => {
+                sender.range(area.start, area.end, Source::Own)?;
+                continue;
+            }
+            Some(_) => (Want::Own, Source::Own),
+            None => (Want::Contents, Source::Anonymous),
+        };
+        for (start, end) in map.ranges(area.start, area.end, want)? {
+            sender.range(start, end, source)?;
         }
     }
     sender.finish()
 }
 
+/// Nothing of a shared area is the process's own.
 fn has_contents(area: &Area) -> bool {
-    area.is_program() || area.kind == Kind::Vdso
+    (area.is_program() && !area.shared) || area.kind == Kind::Vdso
 }
 
-/// Whether every page must be sent: what is not there can be read from a file that the receiver does not have.
-fn whole(area: &Area) -> bool {
-    area.file.is_some() || !area.is_program()
+/// Whose the bytes of a range are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Anonymous,
+    /// The process's, over a file: zeros count.
+    Own,
+    File,
+    /// The process's, but it is told here only that the file has something there.
+    Covered,
 }
 
 /// Part of a batch under way.
+#[derive(Clone, Copy)]
 struct Part {
     addr: u64,
     len: usize,
     /// Offset in the buffer.
     at: usize,
-    keep_zeros: bool,
+    source: Source,
 }
 
 struct Sender<'a, W> {
@@ -90,21 +121,55 @@ impl<'a, W: Write> Sender<'a, W> {
         }
     }
 
-    fn range(&mut self, start: u64, end: u64, keep_zeros: bool) -> io::Result<()> {
+    /// What is the file's in an area that maps one.
+    fn file(&mut self, area: &Area, map: &Pagemap) -> io::Result<()> {
+        let own = match area.shared {
+            true => Vec::new(),
+            false => map.ranges(area.start, area.end, Want::Own)?,
+        };
+        let mut at = area.start;
+        for (start, end) in own {
+            self.range(at, start, Source::File)?;
+            self.covered(start, end)?;
+            at = end;
+        }
+        self.range(at, area.end, Source::File)
+    }
+
+    fn range(&mut self, start: u64, end: u64, source: Source) -> io::Result<()> {
         let mut addr = start;
         while addr < end {
             if self.fill == BATCH_BYTES || self.parts.len() == BATCH_PIECES {
                 self.flush()?;
             }
             let len = (end - addr).min((BATCH_BYTES - self.fill) as u64) as usize;
+            let at = self.fill;
             self.parts.push(Part {
                 addr,
                 len,
-                at: self.fill,
-                keep_zeros,
+                at,
+                source,
             });
             self.fill += len;
             addr += len as u64;
+        }
+        Ok(())
+    }
+
+    fn covered(&mut self, start: u64, end: u64) -> io::Result<()> {
+        const MOST: usize = 1 << 30;
+        for addr in (start..end).step_by(MOST) {
+            if self.parts.len() == BATCH_PIECES {
+                self.flush()?;
+            }
+            let len = (end - addr).min(MOST as u64) as usize;
+            let (at, source) = (self.fill, Source::Covered);
+            self.parts.push(Part {
+                addr,
+                len,
+                at,
+                source,
+            });
         }
         Ok(())
     }
@@ -113,7 +178,8 @@ impl<'a, W: Write> Sender<'a, W> {
     fn flush(&mut self) -> io::Result<()> {
         let parts = std::mem::take(&mut self.parts);
         let wanted = std::mem::take(&mut self.fill);
-        let ranges: Vec<(u64, usize)> = parts.iter().map(|part| (part.addr, part.len)).collect();
+        let read = parts.iter().filter(|part| part.source != Source::Covered);
+        let ranges: Vec<(u64, usize)> = read.map(|part| (part.addr, part.len)).collect();
         let got = match mem::read_many(self.pid, &ranges, &mut self.buffer[..wanted]) {
             Ok(got) => got,
             Err(error) if error.raw_os_error() == Some(EFAULT) => 0,
@@ -136,23 +202,24 @@ impl<'a, W: Write> Sender<'a, W> {
         };
         let mut readable = Vec::with_capacity(parts.len());
         for part in parts {
-            if part.at + part.len <= got {
+            if part.source == Source::Covered || part.at + part.len <= got {
                 readable.push(part);
                 continue;
             }
             for offset in (0..part.len).step_by(PAGE as usize) {
                 let len = (part.len - offset).min(PAGE as usize);
                 let (addr, at) = (part.addr + offset as u64, part.at + offset);
-                if forced
-                    .read_exact(addr, &mut self.buffer[at..at + len])
-                    .is_ok()
-                {
+                let page = &mut self.buffer[at..at + len];
+                if forced.read_exact(addr, page).is_ok() {
                     readable.push(Part {
                         addr,
                         len,
                         at,
                         ..part
                     });
+                } else if part.source == Source::File {
+                    // There is no more of it.
+                    break;
                 }
             }
         }
@@ -174,7 +241,7 @@ impl<'a, W: Write> Sender<'a, W> {
             for (piece, _) in chunk {
                 head.extend_from_slice(&piece.addr.to_le_bytes());
                 head.extend_from_slice(&piece.len.to_le_bytes());
-                head.extend_from_slice(&(if piece.zero { ZERO } else { DATA }).to_le_bytes());
+                head.extend_from_slice(&what(piece).to_le_bytes());
             }
             let mut slices = vec![IoSlice::new(&head)];
             let mut last = None;
@@ -202,14 +269,32 @@ impl<'a, W: Write> Sender<'a, W> {
     }
 }
 
+fn what(piece: &Piece) -> u32 {
+    (if piece.zero { ZERO } else { DATA }) | (if piece.file { FILE } else { 0 })
+}
+
 /// Divides a part where pages of zeros begin and end.
 fn divide(part: &Part, buffer: &[u8], pieces: &mut Vec<(Piece, usize)>) {
+    let file = matches!(part.source, Source::File | Source::Covered);
+    if part.source == Source::Covered {
+        let (addr, len, zero) = (part.addr, part.len as u32, true);
+        pieces.push((
+            Piece {
+                addr,
+                len,
+                zero,
+                file,
+            },
+            part.at,
+        ));
+        return;
+    }
     let first = pieces.len();
     for offset in (0..part.len).step_by(PAGE as usize) {
         let len = (part.len - offset).min(PAGE as usize);
         let at = part.at + offset;
         let zero = is_zero(&buffer[at..at + len]);
-        if zero && !part.keep_zeros {
+        if zero && part.source == Source::Anonymous {
             continue;
         }
         let addr = part.addr + offset as u64;
@@ -223,6 +308,7 @@ fn divide(part: &Part, buffer: &[u8], pieces: &mut Vec<(Piece, usize)>) {
                     addr,
                     len: len as u32,
                     zero,
+                    file,
                 },
                 at,
             )),
@@ -272,14 +358,16 @@ pub fn read_head(conn: &mut impl Read) -> io::Result<Option<(Vec<Piece>, usize)>
     for entry in table.chunks_exact(PIECE) {
         let addr = u64::from_le_bytes(entry[..8].try_into().expect("eight bytes"));
         let (len, what) = (number(&entry[8..12]), number(&entry[12..]));
-        if len == 0 || what > ZERO || addr.checked_add(u64::from(len)).is_none() {
+        if len == 0 || what > (ZERO | FILE) || addr.checked_add(u64::from(len)).is_none() {
             return Err(bad());
         }
-        sum += if what == DATA { len as usize } else { 0 };
+        let (zero, file) = (what & ZERO != 0, what & FILE != 0);
+        sum += if zero { 0 } else { len as usize };
         pieces.push(Piece {
             addr,
             len,
-            zero: what == ZERO,
+            zero,
+            file,
         });
     }
     if sum == bytes {
@@ -289,13 +377,19 @@ pub fn read_head(conn: &mut impl Read) -> io::Result<Option<(Vec<Piece>, usize)>
     }
 }
 
-/// Receives everything up to the mark of the end and gives each piece to `sink`.
+/// Receives everything up to the mark of the end and gives each piece to `sink`. Nothing of it may be a file's.
 pub fn receive(
     conn: &mut impl Read,
     sink: &mut impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some((pieces, bytes)) = read_head(conn)? {
+        if pieces.iter().any(|piece| piece.file) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "contents of files where none were asked for",
+            ));
+        }
         if buffer.len() < bytes {
             buffer.resize(bytes, 0);
         }
@@ -345,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_come_through_and_zeros_only_for_files() {
+    fn contents_come_through_and_files_apart_from_what_covers_them() {
         let memory = vec![0u8; 16 * P];
         let base = (memory.as_ptr() as u64).next_multiple_of(PAGE);
         let pid = std::process::id() as i32;
@@ -359,7 +453,7 @@ mod tests {
             ..Area::default()
         };
         let mut stream = Vec::new();
-        send_areas(pid, &[area.clone()], &mut stream).unwrap();
+        send_areas(pid, &[area.clone()], Files::Send, &mut stream).unwrap();
         let got = received(&stream);
         let at: Vec<(u64, usize)> = got
             .iter()
@@ -369,11 +463,28 @@ mod tests {
         assert_eq!((got[0].1[0], got[0].1[P], got[1].1[0]), (2, 3, 7));
 
         area.file = Some(FileArea::default());
-        let mut stream = Vec::new();
-        send_areas(pid, &[area], &mut stream).unwrap();
-        let total: usize = received(&stream).iter().map(|(_, data)| data.len()).sum();
-        assert_eq!(total, 8 * P);
-        assert!(stream.len() < 4 * P);
+        let pieces = |files: Files| {
+            let mut stream = Vec::new();
+            send_areas(pid, &[area.clone()], files, &mut stream).unwrap();
+            let (mut stream, mut all) = (&stream[..], Vec::new());
+            while let Some((pieces, bytes)) = read_head(&mut stream).unwrap() {
+                stream = &stream[bytes..];
+                all.extend(pieces);
+            }
+            all
+        };
+        let pages = |pieces: &[Piece], file: bool, zero: bool| -> u64 {
+            let alike = |piece: &&Piece| (piece.file, piece.zero) == (file, zero);
+            let bytes = pieces
+                .iter()
+                .filter(alike)
+                .map(|piece| u64::from(piece.len));
+            bytes.sum::<u64>() / PAGE
+        };
+        let all = pieces(Files::Send);
+        assert_eq!((pages(&all, true, true), pages(&all, false, false)), (8, 3));
+        let own: Vec<Piece> = all.into_iter().filter(|piece| !piece.file).collect();
+        assert_eq!(pieces(Files::There), own);
         drop(memory);
     }
 

@@ -4,9 +4,9 @@
 //! 2. its rseq area is given up before the memory that holds it;
 //! 3. the page of code by which all further calls are made ([`gadget`]);
 //! 4. the kernel's vDSO aside, all else unmapped, the vDSO to where home has it (or a copy of home's, see below);
-//! 5. every area, writable;
-//! 6. contents, received by the process itself where that is possible;
-//! 7. protections, heap, signal actions, alternate stack, robust list, clear-tid address, rseq;
+//! 5. every area, writable; those of files map copies of them that have no contents yet ([`backing`](super::backing));
+//! 6. contents, first of the files, received by the process itself where that is possible;
+//! 7. shared areas, protections, heap, signal actions, alternate stack, robust list, clear-tid address, rseq;
 //! 8. further threads, each with its alternate stack, robust list, clear-tid address, rseq, registers and signal mask;
 //! 9. the filter, for all of them; its listener goes to us;
 //! 10. registers and signal mask of the first: it can run.
@@ -17,10 +17,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use crate::image::backing::Backings;
 use crate::image::gadget::{self, Call, DATA, SCRATCH, run_list};
 use crate::image::layout::{self, Place, TASK_END};
 use crate::image::sandbox::{self, Empty, Numbers};
-use crate::image::{Area, Kind, Meta, MmLayout, Thread, areas, vdso};
+use crate::image::{Area, FileArea, Kind, Meta, MmLayout, Thread, areas, vdso};
 use crate::sys::inject::Injector;
 use crate::sys::mem::{self, ProcMem};
 use crate::sys::process;
@@ -39,6 +40,7 @@ const SYS_RT_SIGACTION: u64 = 13;
 const SYS_MREMAP: u64 = 25;
 const SYS_MADVISE: u64 = 28;
 const SYS_CLOSE: u64 = 3;
+const SYS_SETRLIMIT: u64 = 160;
 const SYS_SIGALTSTACK: u64 = 131;
 const SYS_GETPID: u64 = 39;
 const SYS_CLONE: u64 = 56;
@@ -57,6 +59,10 @@ const PROT_RW: u64 = 3;
 const PROT_RX: u64 = 5;
 /// MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 const MAP_HERE: u64 = 0x02 | 0x20 | 0x4000 | 0x10_0000;
+/// MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+const MAP_FILE_HERE: u64 = 0x02 | 0x4000 | 0x10_0000;
+/// MAP_SHARED | MAP_FIXED_NOREPLACE
+const MAP_VIEW_HERE: u64 = 0x01 | 0x10_0000;
 const MAP_GROWSDOWN: u64 = 0x100;
 const MREMAP_MAYMOVE_FIXED: u64 = 3;
 const MADV_DONTNEED: u64 = 4;
@@ -90,6 +96,8 @@ pub struct Built {
     /// What must be added to the guest's monotonic and boot-time clocks, in nanoseconds, to get home's: not zero where the kernel
     /// gives it no clocks of its own. Its vDSO makes plain system calls then.
     pub clock_offsets: (i64, i64),
+    /// The files that it maps: inodes here, and what they stand for.
+    pub files: Vec<(u64, FileArea)>,
 }
 
 /// A guest under construction. Dropped, it is no more.
@@ -98,6 +106,7 @@ pub struct GuestBuilder {
     injector: Option<Injector>,
     pub(super) stub: u64,
     pub(super) places: Vec<Place>,
+    pub(super) files: Backings,
     /// The copy of home's vDSO that is to be patched, when this kernel's is not used: its address and bytes.
     pub(super) copy: Option<(u64, Vec<u8>)>,
     pub(super) forced: ProcMem,
@@ -105,6 +114,8 @@ pub struct GuestBuilder {
     threads: Vec<Thread>,
     actions: Vec<[u64; 4]>,
     mm: MmLayout,
+    /// Soft limits of data and of the address space.
+    limits: [(u32, u64); 2],
 }
 
 impl GuestBuilder {
@@ -115,12 +126,15 @@ impl GuestBuilder {
         if meta.threads.is_empty() || !meta.threads.iter().all(whole) || meta.actions.len() != 64 {
             return Err(invalid("the image is not complete"));
         }
-        let empty = sandbox::start(meta, conn)?;
+        let files = Backings::new(layout::files(&meta.areas))?;
+        let mut kept = files.descriptors();
+        kept.extend(conn.map(|fd| fd.as_raw_fd()));
+        let empty = sandbox::start(meta, kept)?;
         let forced = ProcMem::open(empty.pid);
         let mut builder = GuestBuilder {
             injector: None,
             stub: meta.stub,
-            places,
+            files,
             copy: None,
             forced: match forced {
                 Ok(forced) => forced,
@@ -134,6 +148,8 @@ impl GuestBuilder {
             threads: meta.threads.clone(),
             actions: meta.actions.clone(),
             mm: meta.mm,
+            limits: limits(meta, &places),
+            places,
         };
         builder.seize()?;
         builder.clear_and_map(meta)?;
@@ -211,9 +227,12 @@ impl GuestBuilder {
             let vdso = home.iter().find(|area| area.kind == Kind::Vdso);
             self.copy = vdso.map(|area| (area.start, vec![0; area.len() as usize]));
         }
-        let program = self.places.iter().filter(|place| place.kind != Kind::Vvar);
+        let program = self
+            .places
+            .iter()
+            .filter(|place| place.kind != Kind::Vvar && !place.shared);
         let wanted = program.filter(|place| !usable || place.kind != Kind::Vdso);
-        calls.extend(wanted.map(mapping));
+        calls.extend(wanted.map(|place| self.mapping(place)));
         let stub = self.stub;
         run_list(self.injector()?, stub, &calls).map(drop)
     }
@@ -238,6 +257,7 @@ impl GuestBuilder {
         let listener = self.install(filter)?;
         let task = self.let_go()?;
         let empty = std::mem::take(&mut self.empty);
+        let files = std::mem::take(&mut self.files).names()?;
         Ok(Built {
             pid: task.pid(),
             others,
@@ -246,6 +266,7 @@ impl GuestBuilder {
             numbers: empty.numbers,
             numbered,
             clock_offsets: empty.clock_offsets,
+            files,
         })
     }
 
@@ -297,6 +318,35 @@ impl GuestBuilder {
         Ok(calls)
     }
 
+    /// Fresh memory where the process has some, or its copy of a file's.
+    fn mapping(&self, place: &Place) -> Call {
+        let grows = if place.kind == Kind::Stack {
+            MAP_GROWSDOWN
+        } else {
+            0
+        };
+        let (len, prot) = (place.end - place.start, u64::from(place.first_prot()));
+        let (flags, fd, offset) = match &place.file {
+            Some(backed) => (
+                MAP_FILE_HERE,
+                self.files.descriptor(backed) as u64,
+                backed.offset,
+            ),
+            None => (MAP_HERE | grows, u64::MAX, 0),
+        };
+        let args = [place.start, len, prot, flags, fd, offset];
+        Call::must("map memory", SYS_MMAP, args)
+    }
+
+    /// A view of a file whose contents are complete.
+    fn view(&self, place: &Place) -> Option<Call> {
+        let backed = place.file.as_ref().filter(|_| place.shared)?;
+        let (len, prot) = (place.end - place.start, u64::from(place.prot));
+        let fd = self.files.descriptor(backed) as u64;
+        let args = [place.start, len, prot, MAP_VIEW_HERE, fd, backed.offset];
+        Some(Call::must("map a file", SYS_MMAP, args))
+    }
+
     fn write_copy(&mut self) -> io::Result<()> {
         let Some((start, mut bytes)) = self.copy.take() else {
             return Ok(());
@@ -324,15 +374,23 @@ impl GuestBuilder {
         let altstack = place(&mut data, &[stack, u64::from(flags as u32), size]);
         let layout = mm_map(&self.mm);
         let mm = place(&mut data, &layout);
+        let mut limits = Vec::new();
+        for (resource, soft) in self.limits {
+            // The hard limit, which it has from us, is not ours to raise.
+            let (_, hard) = process::limit(0, resource)?;
+            limits.push(place(&mut data, &[soft.min(hard), hard]));
+        }
         let bytes: Vec<u8> = data.iter().flat_map(|word| word.to_le_bytes()).collect();
         mem::write_all(self.empty.pid, base, &bytes)?;
 
         let program = self
             .places
             .iter()
-            .filter(|place| place.prot != place.first_prot());
+            .filter(|place| place.prot != place.first_prot() && !place.shared);
         let own = program.filter(|place| place.kind != Kind::Vvar && (place.kind != Kind::Vdso));
         let mut calls: Vec<Call> = own.map(protection).collect();
+        self.files.seal()?;
+        calls.extend(self.places.iter().filter_map(|place| self.view(place)));
         let copied = self.places.iter().find(|place| place.kind == Kind::Vdso);
         // A vDSO of this kernel's is protected as it must be already, and cannot be changed.
         calls.extend(copied.map(|place| Call {
@@ -350,6 +408,10 @@ impl GuestBuilder {
         }
         calls.push(Call::may(SYS_SIGALTSTACK, [altstack, 0, 0, 0, 0, 0]));
         calls.extend(self.thread_calls(&first)?);
+        for ((resource, _), at) in self.limits.iter().zip(limits) {
+            let args = [u64::from(*resource), at, 0, 0, 0, 0];
+            calls.push(Call::must("set a limit", SYS_SETRLIMIT, args));
+        }
         // The connection, and whatever it had no time to close itself.
         let all = [0, u64::from(u32::MAX), 0, 0, 0, 0];
         calls.push(Call::must("close descriptors", SYS_CLOSE_RANGE, all));
@@ -435,6 +497,20 @@ pub(super) fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
+/// The program's limits, and above them what is only here: the room for calls, and the stack that is mapped before it is used.
+fn limits(meta: &Meta, places: &[Place]) -> [(u32, u64); 2] {
+    let stack = |kind: Kind| kind == Kind::Stack;
+    let whole = places.iter().filter(|place| stack(place.kind));
+    let used = meta.areas.iter().filter(|area| stack(area.kind));
+    let whole: u64 = whole.map(|place| place.end - place.start).sum();
+    let more = STUB_SIZE + whole.saturating_sub(used.map(Area::len).sum());
+    let [data, space] = meta.memory_limits;
+    [
+        (process::RLIMIT_DATA, data.saturating_add(STUB_SIZE)),
+        (process::RLIMIT_AS, space.saturating_add(more)),
+    ]
+}
+
 /// Whether two sets of the kernel's areas differ in their place only.
 fn same_shape(here: &[Area], home: &[Area]) -> bool {
     let (Some(first_here), Some(first_home)) = (here.first(), home.first()) else {
@@ -461,24 +537,6 @@ fn cleared(kept: &[(u64, u64)]) -> Vec<Call> {
             Call::must("clear memory", SYS_MUNMAP, [start, end - start, 0, 0, 0, 0])
         })
         .collect()
-}
-
-fn mapping(place: &Place) -> Call {
-    let grows = if place.kind == Kind::Stack {
-        MAP_GROWSDOWN
-    } else {
-        0
-    };
-    let len = place.end - place.start;
-    let args = [
-        place.start,
-        len,
-        u64::from(place.first_prot()),
-        MAP_HERE | grows,
-        u64::MAX,
-        0,
-    ];
-    Call::must("map memory", SYS_MMAP, args)
 }
 
 fn protection(place: &Place) -> Call {

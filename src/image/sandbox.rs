@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
@@ -34,13 +34,13 @@ pub struct Empty {
     pub clock_offsets: (i64, i64),
 }
 
-/// Starts one; it keeps a copy of `conn` under the same number. What the kernel does not permit is left out, but for what makes the
+/// Starts one; it keeps copies of these descriptors, under the same numbers. What the kernel does not permit is left out, but for what makes the
 /// process powerless.
-pub fn start(meta: &Meta, conn: Option<BorrowedFd<'_>>) -> io::Result<Empty> {
-    attempt(meta, conn, true).or_else(|_| attempt(meta, conn, false))
+pub fn start(meta: &Meta, kept: Vec<RawFd>) -> io::Result<Empty> {
+    attempt(meta, &kept, true).or_else(|_| attempt(meta, &kept, false))
 }
 
-fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Result<Empty> {
+fn attempt(meta: &Meta, kept: &[RawFd], own_users: bool) -> io::Result<Empty> {
     let (reader, writer) = io::pipe()?;
     let (asks, serves) = UnixStream::pair()?;
     let offsets = offsets(meta);
@@ -59,7 +59,7 @@ fn attempt(meta: &Meta, conn: Option<BorrowedFd<'_>>, own_users: bool) -> io::Re
         stack: meta.stack_limit.0,
         offsets,
         own_users,
-        conn: conn.map(|fd| fd.as_raw_fd()),
+        kept,
         first: meta.threads.first().map_or(0, |thread| thread.tid),
     };
     let mut numbers = Numbers(asks);
@@ -119,7 +119,7 @@ struct Plan<'a> {
     stack: u64,
     offsets: (i64, i64),
     own_users: bool,
-    conn: Option<i32>,
+    kept: &'a [RawFd],
     /// The number that the process is to have in its namespace.
     first: i32,
 }
@@ -233,7 +233,7 @@ fn anchor(serves: &UnixStream, last: Option<&File>) -> io::Result<()> {
 fn become_empty(plan: &Plan<'_>, pipe: &PipeWriter) -> io::Result<()> {
     process::setsid()?;
     process::reset_signals()?;
-    close_all_but(plan.conn.into_iter().chain([pipe.as_raw_fd()]))?;
+    close_all_but(plan.kept.iter().copied().chain([pipe.as_raw_fd()]))?;
     if !plan.own_users && namespace::is_root() {
         process::set_user(plan.uid, plan.gid)?;
     }

@@ -51,11 +51,16 @@ pub fn offer(conn: &mut TcpStream, opening: &Opening) -> Result<(), Stayed> {
 }
 
 /// Sends everything: the receiver builds the process meanwhile.
-pub fn send_image(conn: &mut TcpStream, pid: i32, meta: &Meta) -> Result<(), Stayed> {
+pub fn send_image(
+    conn: &mut TcpStream,
+    pid: i32,
+    meta: &Meta,
+    files: pages::Files,
+) -> Result<(), Stayed> {
     fault::point("source.meta")?;
     write_frame(conn, meta)?;
     fault::point("source.pages")?;
-    pages::send_areas(pid, &meta.areas, conn).map_err(|error| reason(conn, error))
+    pages::send_areas(pid, &meta.areas, files, conn).map_err(|error| reason(conn, error))
 }
 
 /// Waits until the receiver has built the process and gives it the deputies of all threads. On failure the sender still owns them,

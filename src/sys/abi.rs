@@ -88,6 +88,8 @@ words! {
     MSG_CMSG_CLOEXEC = libc::MSG_CMSG_CLOEXEC;
     O_CLOEXEC = libc::O_CLOEXEC;
     F_DUPFD_CLOEXEC = libc::F_DUPFD_CLOEXEC;
+    O_NONBLOCK = libc::O_NONBLOCK;
+    PROT_NONE = libc::PROT_NONE;
     PROT_READ = libc::PROT_READ;
     PROT_WRITE = libc::PROT_WRITE;
     PROT_EXEC = libc::PROT_EXEC;
@@ -99,6 +101,7 @@ words! {
     MAP_GROWSDOWN = libc::MAP_GROWSDOWN;
     MAP_HUGETLB = libc::MAP_HUGETLB;
     MAP_NORESERVE = libc::MAP_NORESERVE;
+    MAP_32BIT = libc::MAP_32BIT;
     MADV_DONTNEED = libc::MADV_DONTNEED;
     SA_SIGINFO = libc::SA_SIGINFO;
     SA_RESTART = libc::SA_RESTART;

@@ -2,10 +2,12 @@
 
 pub mod abi;
 pub mod affinity;
+pub mod backing;
 pub mod cpu;
 pub mod errno;
 pub mod inject;
 pub mod launch;
+pub mod lease;
 pub mod load;
 pub mod mem;
 pub mod namespace;

@@ -137,6 +137,8 @@ pub fn pid() -> i32 {
 }
 
 /// Resources of [`limit`] and [`set_limit`].
+pub const RLIMIT_AS: u32 = libc::RLIMIT_AS;
+pub const RLIMIT_DATA: u32 = libc::RLIMIT_DATA;
 pub const RLIMIT_STACK: u32 = libc::RLIMIT_STACK;
 pub const RLIMIT_CORE: u32 = libc::RLIMIT_CORE;
 pub const RLIMIT_NOFILE: u32 = libc::RLIMIT_NOFILE;

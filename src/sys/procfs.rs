@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
+
+use super::errno::check;
 
 /// Kernel's unit of process times towards user space, the same on every x86-64: 100 a second.
 const NS_PER_TICK: u64 = 10_000_000;
@@ -69,6 +72,8 @@ pub struct Status {
     pub ignored: u64,
     pub caught: u64,
     pub vm_rss_bytes: u64,
+    pub vm_locked_bytes: u64,
+    pub shadow_stack: bool,
 }
 
 /// One line group of `/proc/PID/timers`.
@@ -91,12 +96,103 @@ fn text(pid: i32, file: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}"))?).into_owned())
 }
 
+/// Files of `/proc/PID` (and of its threads) that tell of its memory, or of the call that it is in.
+const OF_MEMORY: [&str; 14] = [
+    "auxv",
+    "clear_refs",
+    "cmdline",
+    "environ",
+    "maps",
+    "mem",
+    "numa_maps",
+    "pagemap",
+    "smaps",
+    "smaps_rollup",
+    "stat",
+    "statm",
+    "status",
+    "syscall",
+];
+
+/// Whether `path`, which must begin with a slash, is a file of process `pid` in which it reads of its own memory.
+pub fn tells_of_memory(path: &str, pid: i32) -> bool {
+    let Some((who, rest)) = path
+        .strip_prefix("/proc/")
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return false;
+    };
+    let own = who == "self" || who == "thread-self" || who.parse() == Ok(pid);
+    own && names_memory(rest)
+}
+
+/// The same of the rest of such a path, behind the process's directory.
+pub fn names_memory(rest: &str) -> bool {
+    let name = rest.rsplit('/').next().unwrap_or(rest);
+    OF_MEMORY.contains(&name) || rest.starts_with("map_files")
+}
+
+/// Whether descriptor `fd` of a process is open for writing.
+pub fn writes(pid: i32, fd: i32) -> io::Result<bool> {
+    let text = text(pid, &format!("fdinfo/{fd}"))?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|value| u32::from_str_radix(value.trim(), 8).ok());
+    Ok(flags.ok_or_else(|| bad("fdinfo"))? & 3 != 0)
+}
+
 /// The mappings of a process in the order of their addresses.
 pub fn maps(pid: i32) -> io::Result<Vec<Mapping>> {
     text(pid, "maps")?
         .lines()
         .map(|line| parse_mapping(line).ok_or_else(|| bad("maps")))
         .collect()
+}
+
+/// `struct procmap_query`.
+#[repr(C)]
+#[derive(Default)]
+struct MapQuery {
+    size: u64,
+    flags: u64,
+    addr: u64,
+    start: u64,
+    end: u64,
+    vma_flags: u64,
+    page_size: u64,
+    offset: u64,
+    inode: u64,
+    dev: [u32; 2],
+    lengths: [u32; 2],
+    name: u64,
+    build_id: u64,
+}
+
+const PROCMAP_QUERY: u64 = 0xc068_6611;
+const COVERING_OR_NEXT: u64 = 0x10;
+const FILE_BACKED: u64 = 0x20;
+
+/// Where the first mapping of a file begins that ends after `addr`.
+pub fn file_mapping(pid: i32, addr: u64) -> io::Result<Option<u64>> {
+    let maps = fs::File::open(format!("/proc/{pid}/maps"))?;
+    let mut query = MapQuery {
+        size: size_of::<MapQuery>() as u64,
+        flags: COVERING_OR_NEXT | FILE_BACKED,
+        addr,
+        ..MapQuery::default()
+    };
+    // SAFETY: the request reads and writes one `MapQuery`, which asks for no text.
+    let result = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    match check(i64::from(result)) {
+        Ok(_) => Ok(Some(query.start)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        // Kernels before 6.11 do not know the request.
+        Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
+            let mut all = self::maps(pid)?.into_iter();
+            let after = |map: &Mapping| map.end > addr && map.inode != 0;
+            Ok(all.find(after).map(|map| map.start))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn parse_mapping(line: &str) -> Option<Mapping> {
@@ -190,6 +286,8 @@ fn parse_status(text: &str) -> Status {
             "SigBlk" => status.blocked = set(),
             "SigIgn" => status.ignored = set(),
             "SigCgt" => status.caught = set(),
+            "VmLck" => status.vm_locked_bytes = number() * 1024,
+            "x86_Thread_features" => status.shadow_stack = value.contains("shstk"),
             "VmRSS" => status.vm_rss_bytes = number() * 1024,
             _ => {}
         }
@@ -366,6 +464,23 @@ mod tests {
             (stat.state, stat.ppid, stat.start_code, stat.env_end),
             (b'S', 4, 26, 51)
         );
+    }
+
+    #[test]
+    fn files_that_tell_of_memory_are_known() {
+        assert!(tells_of_memory("/proc/self/maps", 7));
+        assert!(tells_of_memory("/proc/7/task/9/smaps", 7));
+        assert!(tells_of_memory("/proc/thread-self/status", 7));
+        assert!(!tells_of_memory("/proc/8/maps", 7));
+        assert!(!tells_of_memory("/proc/self/limits", 7));
+        assert!(!tells_of_memory("/proc/meminfo", 7));
+        let (file, pid) = (
+            fs::File::open("/proc/self/exe").unwrap(),
+            std::process::id() as i32,
+        );
+        assert!(!writes(pid, file.as_raw_fd()).unwrap());
+        assert!(file_mapping(pid, 0).unwrap().is_some());
+        assert_eq!(file_mapping(pid, 1 << 62).unwrap(), None);
     }
 
     #[test]

@@ -201,6 +201,15 @@ impl AsRawFd for SignalFd {
     }
 }
 
+/// Whether the file system lets this user write a file (that may have another owner).
+pub fn may_write(path: &str) -> bool {
+    let Ok(path) = std::ffi::CString::new(path) else {
+        return false;
+    };
+    // SAFETY: `path` is a C string.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK) == 0 }
+}
+
 /// A file in memory without a path, closed on exec.
 ///
 /// # Errors

@@ -4,10 +4,13 @@ use super::fork;
 use super::memory::{GuestMemory, Home};
 use super::row::{Class, HostCall};
 use super::{errno, nr};
+use crate::sys::procfs;
 
 const MAP_SHARED: u64 = 1;
 const MAP_TYPE: u64 = 0xf;
 const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MAP_LOCKED: u64 = 0x2000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const PROT_WRITE: u64 = 2;
 
@@ -20,6 +23,8 @@ pub(super) fn by_arguments(
 ) -> Option<Class> {
     match nr {
         nr::MMAP => mmap(args),
+        nr::OPEN => opens(args[0], None, mem, home),
+        nr::OPENAT | nr::OPENAT2 => opens(args[1], Some(args[0] as i32), mem, home),
         nr::CLONE | nr::FORK | nr::VFORK | nr::CLONE3 => fork::obstacle(nr, args, mem),
         nr::PRCTL => super::shapes::prctl::class(args),
         nr::SETITIMER => (args[0] as u32 == 1 || args[0] as u32 == 2).then_some(CPU_TIMER),
@@ -64,11 +69,28 @@ fn mmap(args: &[u64; 6]) -> Option<Class> {
         Some(Class::GoHome("shared memory"))
     } else if shared && prot & PROT_WRITE != 0 {
         Some(Class::GoHome("writable shared mapping of a file"))
+    } else if flags & MAP_LOCKED != 0 {
+        Some(Class::GoHome("locked memory"))
+    } else if flags & MAP_GROWSDOWN != 0 {
+        Some(Class::GoHome("a mapping that grows"))
     } else if flags & MAP_ANONYMOUS != 0 {
         Some(Class::Host(HostCall::Native))
     } else {
         None
     }
+}
+
+/// What a process reads of its own memory is true at home only. `dir`: the descriptor that a relative path begins at.
+fn opens(path: u64, dir: Option<i32>, mem: &dyn GuestMemory, home: &Home) -> Option<Class> {
+    const LONGEST: usize = 64;
+    const AT_FDCWD: i32 = -100;
+    let bytes = mem.read_cstr(path, LONGEST).ok()?;
+    let path = std::str::from_utf8(bytes.strip_suffix(&[0])?).ok()?;
+    let memory = match path.starts_with('/') {
+        true => procfs::tells_of_memory(path, home.pid),
+        false => dir.is_some_and(|fd| fd != AT_FDCWD) && procfs::names_memory(path),
+    };
+    memory.then_some(Class::GoHome("reads of its own memory"))
 }
 
 /// Of a clock of CPU time: the pid it is of, 0 for the caller.

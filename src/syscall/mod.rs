@@ -107,8 +107,10 @@ pub enum Step {
     Piece { done: u64, len: u64, more: bool },
     /// vmsplice: is it a pipe?
     AskPipe,
-    /// vmsplice as a write: the end of the pipe tells whether it is one.
-    TryWrite,
+    /// vmsplice as a write: the end of the pipe tells whether it is one. `room`: what the pipe can hold.
+    TryWrite { room: u64 },
+    /// vmsplice: how much is in the pipe, which can hold `room` bytes?
+    AskLevel { room: u64 },
     /// Asks how many semaphores a set has, before all their values can travel.
     CountSemaphores,
 }
@@ -120,6 +122,11 @@ pub enum After {
     Done(i64),
     /// The call is not over: do this next, as with a plan of its own.
     More(Box<Plan>),
+}
+
+/// Whether a `madvise` drops contents (otherwise, when the host is asked, it leaves a mark on an area).
+pub fn drops_contents(advice: u64) -> bool {
+    table::memory::DROPS.contains(&(advice & 0xffff_ffff))
 }
 
 /// What to do with call `nr` of a guest.
@@ -181,18 +188,33 @@ pub fn after(
             }
         }
         Step::AskPipe if value < 0 => After::Done(-errno::EBADF),
-        Step::AskPipe => After::More(Box::new(shapes::vectors::vmsplice_write(args, mem, home))),
-        Step::TryWrite if value == -errno::EBADF => {
+        Step::AskPipe => {
+            let room = value as u64;
+            After::More(Box::new(shapes::vectors::vmsplice_write(
+                args, mem, home, room,
+            )))
+        }
+        Step::TryWrite { .. } if value == -errno::EBADF => {
             After::More(Box::new(shapes::vectors::vmsplice_read(args, mem, home)))
         }
         // Full; or a pipe that something was spliced into, which cannot be asked to take what it can.
-        Step::TryWrite
+        Step::TryWrite { room }
             if value == -errno::EOPNOTSUPP
                 || value == -errno::EAGAIN && shapes::vectors::waits(&args) =>
         {
-            After::More(Box::new(shapes::vectors::vmsplice_wait(args, mem, home)))
+            After::More(Box::new(shapes::vectors::vmsplice_level(
+                args, mem, home, room,
+            )))
         }
-        Step::TryWrite => After::Done(value),
+        Step::TryWrite { .. } => After::Done(value),
+        Step::AskLevel { .. } if value < 0 => After::Done(value),
+        // An empty pipe takes all that it can hold at once; of one that is not, only a page is known to go in as a whole.
+        Step::AskLevel { room } => {
+            let most = if value == 0 { room } else { memory::PAGE };
+            After::More(Box::new(shapes::vectors::vmsplice_wait(
+                args, mem, home, most,
+            )))
+        }
         Step::CountSemaphores if value < 0 => After::Done(value),
         Step::CountSemaphores => After::More(Box::new(shapes::semaphores(
             nr,

@@ -1,8 +1,10 @@
 //! Numbers of the calls that are treated by code rather than by their row alone.
 
 pub const READ: u64 = 0;
+pub const OPEN: u64 = 2;
 pub const POLL: u64 = 7;
 pub const MMAP: u64 = 9;
+pub const IOCTL: u64 = 16;
 pub const PREAD64: u64 = 17;
 pub const PWRITE64: u64 = 18;
 pub const READV: u64 = 19;
@@ -29,6 +31,7 @@ pub const RT_SIGSUSPEND: u64 = 130;
 pub const TIMER_CREATE: u64 = 222;
 pub const CLOCK_GETTIME: u64 = 228;
 pub const CLOCK_GETRES: u64 = 229;
+pub const OPENAT: u64 = 257;
 pub const PSELECT6: u64 = 270;
 pub const PPOLL: u64 = 271;
 pub const SPLICE: u64 = 275;
@@ -46,5 +49,6 @@ pub const PREADV2: u64 = 327;
 pub const PWRITEV2: u64 = 328;
 pub const CLONE3: u64 = 435;
 pub const CLOSE_RANGE: u64 = 436;
+pub const OPENAT2: u64 = 437;
 pub const EPOLL_PWAIT2: u64 = 441;
 pub const LSM_GET_SELF_ATTR: u64 = 459;

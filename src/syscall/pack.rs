@@ -13,7 +13,9 @@ use super::memory::{BAD, GuestMemory, Home, LOWEST, StrError, TASK_END, bytes};
 use super::unpack::{Copy, Count, Unpack, When};
 use super::{Forward, Plan, Step};
 use crate::syscall::Fds;
-use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, REQUEST_LEN, Request, STAGING_SIZE};
+use crate::wire::channel::{
+    INLINE_IN, OUT_BY_RESULT, REQUEST_LEN, Request, STAGING_SIZE, UNIT_SHIFT,
+};
 
 /// Most bytes of data that one request moves. Longer transfers are made in pieces of this size: no pipe, socket or terminal
 /// gives or takes as much at once, so that a full piece means a file, where the next piece follows without waiting.
@@ -69,6 +71,8 @@ pub(super) struct Pack<'a> {
     pub hide: Option<Box<Fds>>,
     /// A word of the answer that becomes the value of a successful call.
     pub value_at: Option<(Id, usize)>,
+    /// Bytes of the stream for each unit of the result.
+    unit: u32,
     pieces: Vec<Piece>,
     links: Vec<Link>,
     wanted: Vec<Wanted>,
@@ -90,6 +94,7 @@ impl<'a> Pack<'a> {
             step: Step::Only,
             hide: None,
             value_at: None,
+            unit: 1,
             pieces: Vec::new(),
             links: Vec::new(),
             wanted: Vec::new(),
@@ -127,6 +132,12 @@ impl<'a> Pack<'a> {
     pub fn stream(&mut self, len: u64) -> Id {
         debug_assert!(self.pieces.iter().all(|piece| piece.kind != Kind::Stream));
         self.add(Kind::Stream, Vec::new(), len)
+    }
+
+    /// As [`Pack::stream`], when the result counts units of `unit` bytes.
+    pub fn stream_of(&mut self, len: u64, unit: u32) -> Id {
+        self.unit = unit;
+        self.stream(len)
     }
 
     pub fn point_arg(&mut self, arg: usize, to: Id) {
@@ -341,7 +352,7 @@ impl<'a> Pack<'a> {
         let out_fixed = stream_at - out_at;
         let has_out = out_fixed > 0 || stream.is_some();
         let request = Request {
-            flags: if stream.is_some() { OUT_BY_RESULT } else { 0 },
+            flags: stream.map_or(0, |_| OUT_BY_RESULT | u64::from(self.unit) << UNIT_SHIFT),
             nr: self.nr,
             args: self.args,
             in_len,

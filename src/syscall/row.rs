@@ -72,7 +72,6 @@ pub enum HostCall {
     MapFile,
     /// madvise that the filter did not let pass: its effect depends on what is mapped there.
     Advise,
-    MSync,
     Pid,
     Tid,
     /// clock_gettime of a CPU clock of this process or thread.

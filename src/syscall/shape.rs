@@ -193,12 +193,13 @@ fn units(pack: &mut Pack, at: usize, count: usize, (unit, most): (u32, u32)) {
         return;
     }
     let len = number * u64::from(unit);
-    let id = pack.output(len);
+    let to = pack.args[at];
+    let id = pack.stream_of(len, unit);
     pack.point_arg(at, id);
     pack.give_counted(
         id,
         0,
-        pack.args[at],
+        to,
         len,
         (Count::Result(u64::from(unit)), 0),
         When::Success,

@@ -10,7 +10,7 @@
 //!
 //! `in_len` bytes follow the request and are stored at `in_ptr` (0: right behind the header in the staging area, at
 //! [`INLINE_IN`]; then header and input together must fit in the staging area). The answer carries `out_fixed` bytes from `out_ptr`,
-//! plus, with [`OUT_BY_RESULT`], `min(max(value, 0), out_max)` more.
+//! plus, with [`OUT_BY_RESULT`], `min(max(value, 0) × unit, out_max)` more.
 
 pub use crate::sys::stub::layout::*;
 

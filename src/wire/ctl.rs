@@ -27,6 +27,8 @@ pub enum FromHost {
     Cpu { pid: i32, ns: u64 },
     /// Why the process cannot move for now (`None`: it can).
     Stays { pid: i32, why: Option<String> },
+    /// Thread `tid` is about to have a shared view of the file behind its descriptor `fd`: does nobody write it?
+    View { pid: i32, tid: i32, fd: i32 },
 }
 
 impl FromHost {
@@ -39,7 +41,8 @@ impl FromHost {
             | FromHost::Interrupt { pid }
             | FromHost::Moved { pid, .. }
             | FromHost::Cpu { pid, .. }
-            | FromHost::Stays { pid, .. } => *pid,
+            | FromHost::Stays { pid, .. }
+            | FromHost::View { pid, .. } => *pid,
         }
     }
 }
@@ -71,5 +74,11 @@ pub enum ToHost {
         needmem: u32,
         decay: u32,
         cpujob: bool,
+    },
+    /// Whether thread `tid` may have the view that it asked for where it is.
+    View {
+        pid: i32,
+        tid: i32,
+        lent: bool,
     },
 }

@@ -192,6 +192,11 @@ fn every_message() {
                 outcome: Outcome::Stayed("no".into()),
             },
             FromHost::Cpu { pid: 1, ns: 2 },
+            FromHost::View {
+                pid: 1,
+                tid: 2,
+                fd: 3,
+            },
         ],
     );
     decodes(
@@ -203,6 +208,11 @@ fn every_message() {
                 to: Target::Node(node),
             },
             ToHost::Stop { pid: 1 },
+            ToHost::View {
+                pid: 1,
+                tid: 2,
+                lent: true,
+            },
         ],
     );
     decodes(

@@ -10,8 +10,9 @@ use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, limit_silence, target};
-use crate::sys::{abi, mem, pagemap, tracked};
-use crate::wire::channel::{NO_CALL, ROOM, Request};
+use crate::sys::pagemap::{Pagemap, Want};
+use crate::sys::{abi, mem, tracked};
+use crate::wire::channel::{BIG, NO_CALL, ROOM, Request};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::frame::{read_frame, write_frame};
@@ -71,6 +72,10 @@ impl Arrival {
     pub(super) fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
         meta.check()?;
         let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
+        if let Some((start, _)) = plan.lacking.first() {
+            let what = format!("no file is mapped at {start:#x} at home");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         Ok(Arrival {
             pid,
             meta,
@@ -117,6 +122,12 @@ impl Arrival {
             &self.meta.areas,
             reserved(&self.meta),
         );
+        // The larger staging areas, which lie behind all stubs.
+        for area in areas::areas(self.pid)? {
+            if reserved(&self.meta).0 + BIG <= area.start && area.end <= reserved(&self.meta).1 {
+                deputy.call(abi::SYS_MUNMAP, [area.start, area.len(), 0, 0, 0, 0])?;
+            }
+        }
         for (start, end) in &plan.unmap {
             deputy.call(abi::SYS_MUNMAP, [*start, end - start, 0, 0, 0, 0])?;
         }
@@ -130,16 +141,8 @@ impl Arrival {
             )?;
         }
         self.forget_stale(deputy)?;
-        let shared = |addr: u64| {
-            self.meta
-                .areas
-                .iter()
-                .any(|a| a.shared && (a.start..a.end).contains(&addr))
-        };
         for (addr, data) in &self.waiting {
-            if !shared(*addr) {
-                force(self.pid, *addr, data)?;
-            }
+            force(self.pid, *addr, data)?;
         }
         resume::resume(self.pid, &self.meta, deputies)
     }
@@ -164,14 +167,13 @@ impl Arrival {
         Ok(())
     }
 
-    /// Anonymous pages that home still has and the image has not are dropped: they are zero now.
+    /// Pages of its own that home still has and the image has not are dropped: they are zero now, or the file's.
     fn forget_stale(&mut self, deputy: &mut Deputy) -> io::Result<()> {
         self.written.sort_unstable();
+        let map = Pagemap::open(self.pid)?;
         for ((start, end), file) in &self.plan.kept {
-            if *file {
-                continue;
-            }
-            for (from, to) in pagemap::present(self.pid, *start, *end)? {
+            let want = if *file { Want::Own } else { Want::Contents };
+            for (from, to) in map.ranges(*start, *end, want)? {
                 for (from, to) in without(from, to, &self.written) {
                     deputy.call(
                         abi::SYS_MADVISE,
@@ -188,28 +190,22 @@ fn reserved(meta: &Meta) -> (u64, u64) {
     (meta.stub, meta.stub + ROOM)
 }
 
-/// Writes contents; over a private file only what differs from it, so that the rest stays the file's.
+/// Writes contents; what covers a part of a file that the file no longer has is lost, as it would have been here.
 fn write_home(pid: i32, addr: u64, data: &[u8], file: bool) -> io::Result<()> {
-    if !file {
-        return force(pid, addr, data);
-    }
-    for (at, page) in (addr..)
-        .step_by(PAGE as usize)
-        .zip(data.chunks(PAGE as usize))
-    {
-        let mut there = [0; PAGE as usize];
-        let there = &mut there[..page.len()];
-        match mem::read_exact(pid, at, there)
-            .or_else(|_| mem::ProcMem::open(pid)?.read_exact(at, there))
-        {
-            Ok(()) if there == page => {}
-            Ok(()) => force(pid, at, page)?,
-            // Behind the end of the file: elsewhere there are zeros, here there is nothing.
-            Err(_) if page.iter().all(|byte| *byte == 0) => {}
-            Err(_) => force(pid, at, page)?,
+    match force(pid, addr, data) {
+        Err(_) if file && tracked::alive(pid) => {
+            for (at, page) in (addr..)
+                .step_by(PAGE as usize)
+                .zip(data.chunks(PAGE as usize))
+            {
+                if let Err(error) = force(pid, at, page) {
+                    log::info!("process {pid}: a page of a file that was cut at {at:#x}: {error}");
+                }
+            }
+            Ok(())
         }
+        result => result,
     }
-    Ok(())
 }
 
 /// Writes whatever the program itself may do there.

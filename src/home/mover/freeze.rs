@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
-use crate::image::{Area, HomeId, Meta, check, pages, store};
+use crate::image::pages::{self, Files};
+use crate::image::{Area, HomeId, Meta, check, store};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
@@ -122,7 +123,7 @@ fn write(pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
         .filter(|area| is_own(area))
         .cloned()
         .collect();
-    pages::send_areas(pid, &own, &mut writer)?;
+    pages::send_areas(pid, &own, Files::There, &mut writer)?;
     writer.finish()
 }
 

@@ -60,10 +60,27 @@ pub struct OutJob {
 pub enum FromMover {
     /// mosrun is waited for, and may become its program now.
     Attached,
+    /// The process has shared views of these files; `Leases` is the answer.
+    Views(Vec<View>),
     /// The process has been told to stop: a notification of it that waits must be answered now.
     Seized,
     /// The move is over.
     Result(Outcome),
+}
+
+/// A file of which a process has a shared view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub path: String,
+    pub inode: u64,
+}
+
+/// Whether nobody writes the files that a process has shared views of, as long as it is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leases {
+    Taken,
+    /// Why the process cannot move.
+    Refused(String),
 }
 
 /// The entry of `mos-mover`: does the job and tells the warden what became of it.

@@ -4,17 +4,20 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::seize::{self, Held, HeldThread};
-use crate::home::mover::{OutJob, register, start};
+use crate::home::mover::{FromMover, Leases, OutJob, View, register, start};
 use crate::image::capture::Calls;
-use crate::image::{HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
+use crate::image::pages::Files;
+use crate::image::{Area, HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
-use crate::migrate::source::{self, Stayed};
+use crate::migrate::source::{self, FRAME_LIMIT, Stayed};
 use crate::migrate::{fault, limit_silence};
+use crate::sys::process::{self, RLIMIT_AS, RLIMIT_DATA};
 use crate::sys::tracked::monotonic_offsets;
 use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
+use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Offer, Opening};
 
 /// Does the job; whatever goes wrong, the process runs on at home.
@@ -42,12 +45,12 @@ fn try_out(
     attached: &mut bool,
 ) -> Result<Outcome, Stayed> {
     let (home, _) = register(client)?;
-    let mut conn = if job.start.is_some() {
+    let (mut conn, lent) = if job.start.is_some() {
         // What is not there is found while mosrun can still say so.
         let conn = offer(job, home, 0, client)?;
         start::wait_for_program(job.pid, warden)?;
         *attached = true;
-        conn
+        (conn, Vec::new())
     } else {
         if seize::is_deputy(job.pid)? {
             return Err(Stayed(seize::AWAY.to_owned()));
@@ -56,12 +59,17 @@ fn try_out(
         if let Some(why) = check::why_not(job.pid, &areas, job.filters) {
             return Err(Stayed(why));
         }
+        let views = views(&areas);
+        borrow(&views, warden)?;
         let bytes = areas.iter().map(|area| area.end - area.start).sum();
-        offer(job, home, bytes, client)?
+        (offer(job, home, bytes, client)?, views)
     };
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
     let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
+    if views(&areas).iter().any(|view| !lent.contains(view)) {
+        return Err(Stayed("it has just mapped a file shared".to_owned()));
+    }
     let status = procfs::status(job.pid)?;
     let id = HomeId {
         node: home,
@@ -71,7 +79,7 @@ fn try_out(
         gid: status.gid,
     };
     let meta = complete(job, id, &mut threads, areas)?;
-    source::send_image(&mut conn, job.pid, &meta)?;
+    source::send_image(&mut conn, job.pid, &meta, Files::Send)?;
     threads[0]
         .deputy
         .set_actions(&mirrored_all(&meta.actions, meta.stub))?;
@@ -106,6 +114,32 @@ fn offer(
     Ok(conn)
 }
 
+/// The files of which it has shared views.
+fn views(areas: &[Area]) -> Vec<View> {
+    let shared = areas.iter().filter(|area| area.shared && area.is_program());
+    let mut views: Vec<View> = Vec::new();
+    for file in shared.filter_map(|area| area.file.as_ref()) {
+        let (path, inode) = (file.path.clone(), file.inode);
+        let view = View { path, inode };
+        if !views.contains(&view) {
+            views.push(view);
+        }
+    }
+    views
+}
+
+/// What it sees of them elsewhere is as they are now; so they must stay as they are.
+fn borrow(views: &[View], warden: &mut UnixStream) -> Result<(), Stayed> {
+    if views.is_empty() {
+        return Ok(());
+    }
+    write_frame(warden, &FromMover::Views(views.to_vec()))?;
+    match read_frame(warden, FRAME_LIMIT)? {
+        Leases::Taken => Ok(()),
+        Leases::Refused(why) => Err(Stayed(why)),
+    }
+}
+
 /// Asks the threads for what only they can tell, and makes the image.
 pub(super) fn complete(
     job: &OutJob,
@@ -134,6 +168,7 @@ pub(super) fn complete(
         });
     }
     threads.reverse();
+    let soft_limit = |resource| process::limit(job.pid, resource).map(|(soft, _)| soft);
     let stat = procfs::stat(job.pid)?;
     let mm = layout(&stat, inner.brk);
     let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
@@ -146,6 +181,7 @@ pub(super) fn complete(
         mm,
         actions,
         stack_limit: inner.stack_limit,
+        memory_limits: [soft_limit(RLIMIT_DATA)?, soft_limit(RLIMIT_AS)?],
         monotonic_offset_ns,
         boottime_offset_ns,
         cpu_away_ns: job.cpu_away_ns,

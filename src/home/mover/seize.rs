@@ -260,6 +260,16 @@ fn place(pid: i32, areas: &[Area]) -> Result<(u64, bool), Stayed> {
         .ok_or_else(|| Stayed("its address space has no room for the stub".to_owned()))
 }
 
+/// Whether a process waits in its stub.
+pub fn in_stub(pid: i32) -> bool {
+    let inside = |sp: u64| {
+        PLACES
+            .iter()
+            .any(|base| (*base..base + STUB_SIZE).contains(&sp))
+    };
+    tracked::stack_pointer(pid).is_ok_and(inside)
+}
+
 /// The base of the stub that is in this area.
 fn stub_at(pid: i32, area: &Area) -> Option<u64> {
     let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;

@@ -123,6 +123,7 @@ impl Warden {
                 // It may have left again meanwhile, for another host.
                 if proc.ctl == Some(id) {
                     self.at_home(pid, None);
+                    self.give_back(pid);
                 }
             }
             FromHost::Interrupt { pid } => {
@@ -150,6 +151,10 @@ impl Warden {
                 if let Some(proc) = self.procs.get_mut(&pid) {
                     proc.stays = why;
                 }
+            }
+            FromHost::View { pid, tid, fd } => {
+                let lent = self.lend_view(id, pid, (tid, fd));
+                self.to_host(id, &ToHost::View { pid, tid, lent });
             }
             FromHost::Forked { .. } => {}
         }

@@ -27,6 +27,8 @@ impl Warden {
             frozen: park::why(pid),
             halted: false,
             asked: None,
+            leases: Vec::new(),
+            seen_home: false,
         };
         self.procs.insert(pid, proc);
     }

@@ -9,5 +9,6 @@ pub mod movers;
 pub mod notify;
 mod start;
 pub mod state;
+pub mod views;
 
 pub use guard::run;

@@ -251,6 +251,7 @@ impl Warden {
                 out,
                 freezes: matches!(job, Job::Freeze(..) | Job::Thaw { .. }),
                 done: false,
+                leases: Vec::new(),
             },
         );
         Ok(())
@@ -290,6 +291,7 @@ impl Warden {
                 FromMover::Attached => {
                     self.may_start(pid, Ok(()));
                 }
+                FromMover::Views(views) => self.lend(id, &views),
                 FromMover::Seized => self.seized(pid),
                 FromMover::Result(outcome) => self.mover_result(id, outcome),
             }
@@ -309,6 +311,11 @@ impl Warden {
             return self.froze(pid, outcome);
         }
         let (pid, out) = (mover.pid, mover.out.take());
+        match (out, &outcome) {
+            (Some(_), Outcome::Done) => self.hand_on(id),
+            (None, Outcome::Done) => self.give_back(pid),
+            _ => {}
+        }
         if let Some((node, nmigs)) = out {
             if outcome == Outcome::Done {
                 self.departed(pid, node, nmigs);
@@ -365,6 +372,10 @@ impl Warden {
 
     /// A mover ended; if it said nothing before, it was killed.
     fn mover_ended(&mut self, id: u64) {
+        let killed = |mover: &Mover| mover.out.is_some() && !mover.leases.is_empty();
+        if self.movers.get(&id).is_some_and(killed) {
+            self.hand_on(id);
+        }
         let Some(mut mover) = self.movers.remove(&id) else {
             return;
         };

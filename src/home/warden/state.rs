@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crate::config::Paths;
 use crate::home::interface::Settings;
 use crate::home::launch::{Hello, Ready, WardenJob};
+use crate::sys::lease;
 use crate::sys::poll::{self, Interest};
 use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::unix::SignalFd;
 use crate::wire::client::Client;
 use crate::wire::control::{Frozen, Place, Target, ToMosd};
 use crate::wire::frame::{FrameBuffer, write_frame};
@@ -42,6 +44,10 @@ pub struct Proc {
     pub halted: bool,
     /// A notification of `/proc/self/migrate` that waits for the move's outcome, or its outcome once the call is repeated.
     pub asked: Option<Asked>,
+    /// On the files of which it has shared views, while it is away or about to leave.
+    pub leases: Vec<std::fs::File>,
+    /// It was at home when leases were last looked through.
+    pub seen_home: bool,
 }
 
 pub struct Moving {
@@ -120,6 +126,8 @@ pub struct Mover {
     pub freezes: bool,
     /// It has said what became of it, and has let go of the process.
     pub done: bool,
+    /// On files of which its process has shared views.
+    pub leases: Vec<std::fs::File>,
 }
 
 /// A deputy's call that is being interrupted.
@@ -144,6 +152,8 @@ pub struct Warden {
     pub interruptions: HashMap<u64, Interruption>,
     pub next: u64,
     pub watch_at: Instant,
+    /// Somebody wants a lease back.
+    pub wanted: SignalFd,
     /// Closed when the first program has been executed.
     pub launch: Option<UnixStream>,
     /// mosrun waits for leave to become its program.
@@ -184,6 +194,7 @@ pub fn serve(
 enum Source {
     Listener,
     Mosd,
+    Wanted,
     Launch,
     Ctl(u64),
     Mover(u64),
@@ -211,6 +222,7 @@ impl Warden {
             interruptions: HashMap::new(),
             next: 1,
             watch_at: Instant::now(),
+            wanted: SignalFd::new(&[lease::WANTED])?,
             launch: None,
             launch_waits: false,
             root: job.pid,
@@ -231,6 +243,7 @@ impl Warden {
             fds.push((fd, Interest::Read));
             sources.push(source);
         };
+        add(self.wanted.as_raw_fd(), Source::Wanted);
         if let Some(client) = &self.client {
             add(client.as_raw_fd(), Source::Mosd);
         }
@@ -252,7 +265,7 @@ impl Warden {
     fn timeout(&self) -> Option<Duration> {
         let now = Instant::now();
         let watch = self
-            .somebody_away()
+            .watches()
             .then(|| self.watch_at.saturating_duration_since(now));
         let retry = self
             .client
@@ -261,10 +274,11 @@ impl Warden {
         watch.into_iter().chain(retry).min()
     }
 
-    fn somebody_away(&self) -> bool {
+    /// Whether there is anything to look at now and then.
+    fn watches(&self) -> bool {
         self.procs
             .values()
-            .any(|proc| matches!(proc.place, Place::Away(_)))
+            .any(|proc| matches!(proc.place, Place::Away(_)) || !proc.leases.is_empty())
     }
 
     /// Serves the tree until its last process has ended.
@@ -282,6 +296,7 @@ impl Warden {
                     _ if !events.any() => {}
                     Source::Listener => {}
                     Source::Mosd => self.mosd_readable(),
+                    Source::Wanted => while self.wanted.take().is_some() {},
                     Source::Launch => self.launched(),
                     Source::Ctl(id) => self.ctl_readable(*id),
                     Source::Mover(id) => self.mover_readable(*id),
@@ -300,14 +315,16 @@ impl Warden {
     }
 
     fn tick(&mut self) {
+        self.recall();
         let now = Instant::now();
         if self.client.is_none() && now >= self.retry_at {
             self.retry_at = now + RETRY;
             self.reconnect();
         }
-        if self.somebody_away() && now >= self.watch_at {
+        if self.watches() && now >= self.watch_at {
             self.watch_at = now + WATCH;
             self.watch();
+            self.sweep();
         }
     }
 

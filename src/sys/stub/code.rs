@@ -101,6 +101,7 @@ global_asm!(
     end_thread = const layout::END_THREAD,
     settle = const layout::SETTLE,
     out_by_result = const layout::OUT_BY_RESULT,
+    unit_shift = const layout::UNIT_SHIFT,
     no_call = const layout::NO_CALL,
     abortable = const layout::ABORTABLE,
     get_actions = const layout::GET_ACTIONS,

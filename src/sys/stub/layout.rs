@@ -60,8 +60,11 @@ pub const PROGRAM: u64 = 1;
 /// The call is fork-like: the child moves `child_fd` over its channel, empties its signal queue and goes on with the loop; the
 /// parent answers with the child's pid.
 pub const FORK: u64 = 2;
-/// The answer carries as many bytes more as the call's result says.
+/// The answer carries as many bytes more as the call's result says: so many, or so many units of the size that stands in the flags
+/// from bit [`UNIT_SHIFT`] on (0: bytes).
 pub const OUT_BY_RESULT: u64 = 4;
+/// See [`OUT_BY_RESULT`].
+pub const UNIT_SHIFT: u32 = 32;
 /// No system call: only input and output (to write or read the deputy's memory).
 pub const NO_CALL: u64 = 8;
 /// Signals that are caught while this call has not started yet abort it (`value` is [`ABORTED`]); set on every call of a program.

@@ -94,7 +94,11 @@ mos_stub_plain_end:
     jz 1f
     test rax, rax
     jle 1f
-    cmp rax, rbp
+    mov rcx, r12
+    shr rcx, {unit_shift}
+    jz 4f
+    imul rax, rcx
+4:  cmp rax, rbp
     cmova rax, rbp
     add rdx, rax
 1:  mov [r15 + {answer} + 4], edx

@@ -59,6 +59,19 @@ fn calls_are_made_and_answered() {
         ..read
     };
     assert_eq!(child.ask(&failing, &[]), (-9, vec![]));
+    child.ask(&write, b"abcde");
+    let units = Request {
+        flags: read.flags | 3 << UNIT_SHIFT,
+        args: [from, place, 2, 0, 0, 0],
+        ..read.clone()
+    };
+    assert_eq!(child.ask(&units, &[]).1.len(), 6);
+    let cut = Request {
+        args: [from, place, 3, 0, 0, 0],
+        out_max: 8,
+        ..units
+    };
+    assert_eq!(child.ask(&cut, &[]).1.len(), 8);
     assert_eq!(child.end(), CAME_BACK);
 }
 

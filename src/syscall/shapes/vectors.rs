@@ -296,21 +296,33 @@ pub fn vmsplice(mut pack: Pack) -> Plan {
 const NOW: u64 = 8;
 
 /// As much as the pipe takes now, as vmsplice does when there is room.
-pub fn vmsplice_write(args: [u64; 6], mem: &dyn GuestMemory, home: &Home) -> Plan {
+pub fn vmsplice_write(args: [u64; 6], mem: &dyn GuestMemory, home: &Home, room: u64) -> Plan {
     let mut pack = Pack::new(nr::PWRITEV2, args, mem, home);
     vector_out(&mut pack);
     as_pipe_io(&mut pack, NOW);
-    pack.step = Step::TryWrite;
+    pack.step = Step::TryWrite { room };
     pack.finish()
 }
 
-/// Writes no more than a page, which goes into a pipe as a whole when there is room.
-pub fn vmsplice_wait(args: [u64; 6], mem: &dyn GuestMemory, home: &Home) -> Plan {
+/// Asks how many bytes are in the pipe.
+pub fn vmsplice_level(args: [u64; 6], mem: &dyn GuestMemory, home: &Home, room: u64) -> Plan {
+    const FIONREAD: u64 = 0x541b;
+    let fd = args[0];
+    let mut pack = Pack::new(nr::IOCTL, [fd, FIONREAD, 0, 0, 0, 0], mem, home);
+    // The kernel stores four bytes of them.
+    let level = pack.in_out(vec![0; 8]);
+    pack.point_arg(2, level);
+    pack.value_at = Some((level, 0));
+    pack.step = Step::AskLevel { room };
+    pack.finish()
+}
+
+/// Writes no more than `room` bytes, which go into the pipe as a whole when there is room.
+pub fn vmsplice_wait(args: [u64; 6], mem: &dyn GuestMemory, home: &Home, mut room: u64) -> Plan {
     let mut pack = Pack::new(nr::PWRITEV2, args, mem, home);
     match segments(&pack, args[1], args[2]) {
         None => pack.args[1] = BAD,
         Some(Segments { mut list, .. }) => {
-            let mut room = super::super::memory::PAGE;
             for (_, len) in &mut list {
                 *len = room.min(*len);
                 room -= *len;

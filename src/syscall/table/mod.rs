@@ -2,7 +2,7 @@
 
 mod files;
 mod ipc;
-mod memory;
+pub mod memory;
 mod misc;
 mod mounts;
 mod process;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::sys::{mem, trial};
 use crate::syscall::{After, Fault, Forward, GuestMemory, Home, Plan, after, plan};
-use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, STUB_SIZE};
+use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, STUB_SIZE, UNIT_SHIFT};
 
 /// The memory of this process as a guest's.
 pub struct Own;
@@ -97,7 +97,7 @@ impl Deputy {
         Own.write(in_ptr, &forward.input).unwrap();
         let value = trial::call(request.nr, request.args);
         let streamed = if request.flags & OUT_BY_RESULT != 0 {
-            (value.max(0) as u64).min(request.out_max)
+            (value.max(0) as u64 * (request.flags >> UNIT_SHIFT)).min(request.out_max)
         } else {
             0
         };

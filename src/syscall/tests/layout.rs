@@ -148,14 +148,15 @@ fn who_does_what() {
     let mem = Pages::default();
     let decide = |nr: u64, args: [u64; 6]| plan(nr, args, &mem, &HOME);
     assert!(matches!(decide(9, [0, 4096, 3, 1, 3, 0]), Plan::GoHome(_)));
-    assert_eq!(
-        decide(9, [0, 4096, 1, 1, 3, 0]),
-        Plan::Host(HostCall::MapFile)
-    );
-    assert_eq!(
-        decide(9, [0, 4096, 3, 2, 3, 0]),
-        Plan::Host(HostCall::MapFile)
-    );
+    let locked = [0, 4096, 3, 0x2022, u64::MAX, 0];
+    assert!(matches!(decide(9, locked), Plan::GoHome(_)));
+    let paths = Pages::with(&[(0x20_0000, b"/proc/self/maps\0/proc/self/limits\0")]);
+    let opens = |path: u64| plan(257, [-100i64 as u64, path, 0, 0, 0, 0], &paths, &HOME);
+    assert!(matches!(opens(0x20_0000), Plan::GoHome(_)));
+    assert!(matches!(opens(0x20_0010), Plan::Forward(_)));
+    for private_or_read in [[0, 4096, 3, 2, 3, 0], [0, 4096, 1, 1, 3, 0]] {
+        assert_eq!(decide(9, private_or_read), Plan::Host(HostCall::MapFile));
+    }
     assert_eq!(
         decide(56, [0x3d_0f00, 0, 0, 0, 0, 0]),
         Plan::Host(HostCall::Fork)

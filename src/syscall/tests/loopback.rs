@@ -13,7 +13,7 @@ use crate::sys::{mem, trial};
 use crate::syscall::{
     After, Fault, Forward, GuestMemory, Home, Plan, after, forward, nr, plan, plan_exec, table,
 };
-use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, STUB_SIZE};
+use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, STUB_SIZE, UNIT_SHIFT};
 
 /// The memory of a traced program.
 struct Of(i32);
@@ -168,7 +168,7 @@ impl Task {
         let guest = Of(task.pid());
         let (request, value) = (&forward.request, regs.rax as i64);
         let streamed = if request.flags & OUT_BY_RESULT != 0 {
-            (value.max(0) as u64).min(request.out_max)
+            (value.max(0) as u64 * (request.flags >> UNIT_SHIFT)).min(request.out_max)
         } else {
             0
         };
