@@ -11,6 +11,7 @@ mod parts;
 #[path = "support/random.rs"]
 mod random;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cluster::{Cluster, wait_until};
@@ -177,6 +178,25 @@ fn a_warden_that_takes_over_knows_what_is_away() {
         moved(&cluster, counter.pid(), "home", Place::Home);
     }
     all_end_well(&cluster, vec![counter], "after three wardens");
+}
+
+#[test]
+fn writers_wait_for_a_process_whose_warden_was_killed() {
+    let cluster = Cluster::start(2);
+    let counter = Counter::start_with_view(&cluster);
+    let there = Place::Away(cluster.address(2));
+    for byte in b"bcdef" {
+        moved(&cluster, counter.pid(), "2", there);
+        parts::kill(parts::find(&cluster, "mos-warden")[0]);
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(counter.view())
+            .unwrap();
+        file.write_all(&[*byte]).unwrap();
+        drop(file);
+        counter.wait_to_grow();
+    }
+    all_end_well(&cluster, vec![counter], "after five writers");
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub fn take(file: &File) -> io::Result<()> {
     check(i64::from(result)).map(drop)
 }
 
+/// Has the signals about a lease that another process has taken on `file` come to this one.
+///
+/// # Errors
+///
+/// When there is no such process to be told.
+pub fn hear(file: &File) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+    check(i64::from(result)).map(drop)
+}
+
 /// Whether somebody waits for this lease to be given back.
 pub fn is_wanted(file: &File) -> bool {
     // SAFETY: takes no pointers.

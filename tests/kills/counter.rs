@@ -48,14 +48,33 @@ impl Counter {
 
     /// The same with these variables in mos's environment.
     pub fn start_with(cluster: &Cluster, variables: &[(&str, &str)]) -> Counter {
+        Counter::begin(cluster, variables, &[])
+    }
+
+    /// One that has a shared view of [`Counter::view`], and ends if that misses what was written there.
+    #[allow(dead_code, reason = "not every test writes")]
+    pub fn start_with_view(cluster: &Cluster) -> Counter {
+        Counter::begin(cluster, &[], &["0", "view"])
+    }
+
+    /// A file with one byte, that may be replaced by larger ones.
+    #[allow(dead_code, reason = "not every test writes")]
+    pub fn view(&self) -> PathBuf {
+        self.dir.join("view")
+    }
+
+    fn begin(cluster: &Cluster, variables: &[(&str, &str)], more: &[&str]) -> Counter {
         let dir = cluster
             .root(1)
             .join(format!("counter-{:x}", mos::sys::unix::random_u64()));
         std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("view"), "a").unwrap();
         let child = cluster
             .command(1, &["mosrun"])
             .arg(program())
             .args([dir.join("out"), dir.join("stop")])
+            .args(more)
+            .current_dir(&dir)
             .envs(variables.iter().copied())
             .stderr(std::fs::File::create(dir.join("err")).unwrap())
             .stdin(Stdio::null())

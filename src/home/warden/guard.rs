@@ -1,4 +1,5 @@
-//! Who guards the warden: a process that does nothing but keep the tree's listener open and start a warden again that was killed.
+//! Who guards the warden: a process that does nothing but keep the tree's listener and leased files open, and start a warden again
+//! that was killed.
 //! Without a listener every notified call of the tree would fail.
 
 use std::io;
@@ -7,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::home::launch::{Hello, WardenJob};
+use crate::home::warden::safe::{Lender, Safe};
 use crate::home::warden::state;
 use crate::sys::poll::{self, Interest};
 use crate::sys::unix::{self, Ended, Fork};
@@ -23,12 +25,19 @@ pub fn run(job: &WardenJob, mut launch: UnixStream) -> io::Result<()> {
     let (_, fd) = socket::recv_with_fd(&launch, &mut byte)?;
     let listener = fd.ok_or_else(|| io::Error::other("mosrun sent no listener"))?;
     let mut launch = Some(launch);
+    let mut safe = Safe::default();
     loop {
         let fd = listener.try_clone()?;
+        let (ours, theirs) = UnixStream::pair()?;
         match unix::fork()? {
-            Fork::Child => warden(job, &hello, fd, launch.take()),
+            Fork::Child => {
+                drop(ours);
+                warden(job, &hello, fd, (launch.take(), Lender::new(theirs, safe)))
+            }
             Fork::Parent { child } => {
                 launch = None;
+                drop(theirs);
+                safe.serve(&ours);
                 if unix::reap(child, true)?.is_some_and(|(_, ended)| ended == Ended::Exited(0)) {
                     return Ok(());
                 }
@@ -45,8 +54,13 @@ pub fn run(job: &WardenJob, mut launch: UnixStream) -> io::Result<()> {
     }
 }
 
-fn warden(job: &WardenJob, hello: &Hello, listener: OwnedFd, launch: Option<UnixStream>) -> ! {
-    let status = match state::serve(job, hello, listener, launch) {
+fn warden(
+    job: &WardenJob,
+    hello: &Hello,
+    listener: OwnedFd,
+    (launch, lender): (Option<UnixStream>, Lender),
+) -> ! {
+    let status = match state::serve(job, hello, listener, launch, lender) {
         Ok(()) => 0,
         Err(error) => {
             log::warn!("warden of {}: {error}", job.pid);

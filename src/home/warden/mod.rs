@@ -7,6 +7,7 @@ pub mod interrupt;
 pub mod list;
 pub mod movers;
 pub mod notify;
+pub mod safe;
 mod start;
 pub mod state;
 pub mod views;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::config::Paths;
 use crate::home::interface::Settings;
 use crate::home::launch::{Hello, Ready, WardenJob};
+use crate::home::warden::safe::{Lease, Lender};
 use crate::sys::lease;
 use crate::sys::poll::{self, Interest};
 use crate::sys::seccomp::{Listener, Notification};
@@ -45,7 +46,7 @@ pub struct Proc {
     /// A notification of `/proc/self/migrate` that waits for the move's outcome, or its outcome once the call is repeated.
     pub asked: Option<Asked>,
     /// On the files of which it has shared views, while it is away or about to leave.
-    pub leases: Vec<std::fs::File>,
+    pub leases: Vec<Lease>,
     /// It was at home when leases were last looked through.
     pub seen_home: bool,
 }
@@ -127,7 +128,7 @@ pub struct Mover {
     /// It has said what became of it, and has let go of the process.
     pub done: bool,
     /// On files of which its process has shared views.
-    pub leases: Vec<std::fs::File>,
+    pub leases: Vec<Lease>,
 }
 
 /// A deputy's call that is being interrupted.
@@ -154,6 +155,7 @@ pub struct Warden {
     pub watch_at: Instant,
     /// Somebody wants a lease back.
     pub wanted: SignalFd,
+    pub lender: Lender,
     /// Closed when the first program has been executed.
     pub launch: Option<UnixStream>,
     /// mosrun waits for leave to become its program.
@@ -167,10 +169,11 @@ pub fn serve(
     hello: &Hello,
     listener: OwnedFd,
     launch: Option<UnixStream>,
+    lender: Lender,
 ) -> io::Result<()> {
-    let made = Warden::new(job, hello, listener);
+    let made = Warden::new(job, hello, listener, lender);
     let Some(mut launch) = launch else {
-        return made?.serve();
+        return made?.serve_all();
     };
     match made {
         Ok(mut warden) => {
@@ -182,7 +185,7 @@ pub fn serve(
                 warden.launch_waits = true;
                 warden.order(job.pid, Moving::start(node, forced));
             }
-            warden.serve()
+            warden.serve_all()
         }
         Err(error) => {
             // mosrun says why; there is nothing to guard.
@@ -202,7 +205,12 @@ enum Source {
 }
 
 impl Warden {
-    fn new(job: &WardenJob, hello: &Hello, listener: OwnedFd) -> io::Result<Warden> {
+    fn new(
+        job: &WardenJob,
+        hello: &Hello,
+        listener: OwnedFd,
+        lender: Lender,
+    ) -> io::Result<Warden> {
         let mut client = Client::connect(&Paths::from_env())?;
         let welcome = client.register(&ToMosd::Warden {
             tree: job.tree,
@@ -223,11 +231,13 @@ impl Warden {
             next: 1,
             watch_at: Instant::now(),
             wanted: SignalFd::new(&[lease::WANTED])?,
+            lender,
             launch: None,
             launch_waits: false,
             root: job.pid,
         };
         warden.add(job.pid, &job.settings);
+        warden.inherit();
         Ok(warden)
     }
 
@@ -279,6 +289,15 @@ impl Warden {
         self.procs
             .values()
             .any(|proc| matches!(proc.place, Place::Away(_)) || !proc.leases.is_empty())
+    }
+
+    /// What a warden holds that fails is the next one's.
+    fn serve_all(mut self) -> io::Result<()> {
+        let served = self.serve();
+        if served.is_err() {
+            std::mem::forget(self);
+        }
+        served
     }
 
     /// Serves the tree until its last process has ended.

@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use crate::home::mover::seize::in_stub;
 use crate::home::mover::{Leases, View};
+use crate::home::warden::safe::{Kept, Lease};
 use crate::home::warden::state::{Moving, Proc, Warden};
-use crate::sys::{abi, lease, unix};
+use crate::sys::{abi, lease, procfs, unix};
 use crate::wire::control::{Place, Target};
 use crate::wire::frame::write_frame;
 
@@ -38,10 +39,14 @@ impl Warden {
         let Some(mover) = self.movers.get_mut(&id) else {
             return;
         };
+        let pid = mover.pid;
+        let born = self.procs.get(&pid).map_or(0, |proc| proc.born);
         let taken: Result<Vec<Option<File>>, String> = views.iter().map(lease).collect();
         let answer = match taken {
             Ok(files) => {
-                mover.leases = files.into_iter().flatten().collect();
+                let kept = files.into_iter().flatten();
+                let kept = kept.map(|file| self.lender.keep(Kept { pid, born, file }));
+                mover.leases = kept.collect();
                 Leases::Taken
             }
             Err(why) => Leases::Refused(why),
@@ -66,10 +71,25 @@ impl Warden {
         // Nobody else than its host speaks for it.
         match lease(&View { path, inode }) {
             Ok(file) if proc.ctl == Some(ctl) => {
-                proc.leases.extend(file);
+                let born = proc.born;
+                let kept = file.map(|file| self.lender.keep(Kept { pid, born, file }));
+                proc.leases.extend(kept);
                 true
             }
             _ => false,
+        }
+    }
+
+    /// What a warden before this one has lent. Where its processes are their hosts will say; it is given back when they are at home.
+    pub fn inherit(&mut self) {
+        for (pid, born, lease) in self.lender.inherit() {
+            if procfs::stat(pid).is_ok_and(|stat| stat.start_time == born) {
+                self.know(pid);
+            }
+            let proc = self.procs.get_mut(&pid);
+            if let Some(proc) = proc.filter(|proc| proc.born == born) {
+                proc.leases.push(lease);
+            }
         }
     }
 
@@ -87,22 +107,13 @@ impl Warden {
     /// Away processes whose leases are wanted come home.
     pub fn recall(&mut self) {
         let wanted =
-            |proc: &Proc| proc.moving.is_none() && proc.leases.iter().any(lease::is_wanted);
+            |proc: &Proc| proc.moving.is_none() && proc.leases.iter().any(Lease::is_wanted);
         // A host that has not connected yet cannot be told; it is when it does.
         let away = |proc: &Proc| proc.ctl.is_some() && wanted(proc);
         let called = self.procs.iter().filter(|(_, proc)| away(proc));
         let called: Vec<i32> = called.map(|(pid, _)| *pid).collect();
         for pid in called {
-            let (id, to, told, start) = (None, Target::Home, None, None);
-            self.order(
-                pid,
-                Moving {
-                    id,
-                    to,
-                    told,
-                    start,
-                },
-            );
+            self.order(pid, Moving::new(None, Target::Home));
         }
     }
 
@@ -114,7 +125,7 @@ impl Warden {
     }
 
     /// Gives back what processes had that ended, or came home without a mover because their host died: those that have been at home for
-    /// two looks in a row.
+    /// two looks in a row, and are in nobody's hands (a mover may be that of a warden before this one).
     pub fn sweep(&mut self) {
         let leased = self
             .procs
@@ -123,7 +134,9 @@ impl Warden {
         let leased: Vec<i32> = leased.map(|(pid, _)| *pid).collect();
         for pid in leased {
             let alive = self.alive(pid);
-            let busy = self.movers.values().any(|mover| mover.pid == pid) || in_stub(pid);
+            let traced = procfs::status(pid).is_ok_and(|status| status.tracer != 0);
+            let held = self.movers.values().any(|mover| mover.pid == pid);
+            let busy = held || traced || in_stub(pid);
             let Some(proc) = self.procs.get_mut(&pid) else {
                 continue;
             };
