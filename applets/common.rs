@@ -2,7 +2,15 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// An option of one letter without a value, known by that letter.
+pub fn flag(letter: &'static str, help: &'static str) -> Arg {
+    Arg::new(letter)
+        .short(letter.chars().next())
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
 
 /// Exit status of a wrong command line.
 pub const USAGE: i32 = 2;

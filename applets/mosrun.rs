@@ -54,12 +54,6 @@ pub fn command_native() -> Command {
 
 /// What `--help` shows. Parsing is done here by hand: the forms `-a.b.c.d` and `-{n}` are no options that clap knows.
 fn describe(name: &'static str, about: &'static str) -> Command {
-    let flag = |letter: &'static str, help: &'static str| {
-        Arg::new(letter)
-            .short(letter.chars().next())
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
     let value = |letter: &'static str, name: &'static str, help: &'static str| {
         Arg::new(letter)
             .short(letter.chars().next())
@@ -296,7 +290,7 @@ fn letters<'a>(
             with_value(options, *letter, &value)?;
             return Ok(after);
         }
-        flag(options, *letter)?;
+        set_flag(options, *letter)?;
     }
     Ok(after)
 }
@@ -334,7 +328,7 @@ fn with_value(options: &mut Options, letter: u8, value: &str) -> Result<(), Mist
     Ok(())
 }
 
-fn flag(options: &mut Options, letter: u8) -> Result<(), Mistake> {
+fn set_flag(options: &mut Options, letter: u8) -> Result<(), Mistake> {
     match letter {
         b'h' => options.start = Start::Home,
         b'b' => options.start = Start::Best,

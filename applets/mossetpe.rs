@@ -9,16 +9,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mos::wire::control::{Admin, FromMosd, Nodes, ToMosd};
 
 use crate::cluster;
-use crate::common::{fail, parse};
+use crate::common::{fail, flag, parse};
 use crate::mosctl::order;
 
 pub fn command() -> Command {
-    let flag = |letter: &'static str, help: &'static str| {
-        Arg::new(letter)
-            .short(letter.chars().next())
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
     Command::new("mossetpe")
         .about("configures this node anew, or shows the nodes of the clusters")
         .version(env!("CARGO_PKG_VERSION"))

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use mos::wire::client::Client;
 
 use crate::cluster;
-use crate::common::{fail, parse};
+use crate::common::{fail, flag, parse};
 use figures::{Figures, Node, Shown};
 use screen::{Input, Screen};
 use view::{Next, Numbering, View};
@@ -22,12 +22,6 @@ use view::{Next, Numbering, View};
 const EVERY: Duration = Duration::from_secs(1);
 
 pub fn command() -> Command {
-    let flag = |letter: &'static str, help: &'static str| {
-        Arg::new(letter)
-            .short(letter.chars().next())
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
     let numbering = ["v", "V", "w"];
     let shown = ["s", "m", "f", "c", "l"];
     let exclusive = |arg: Arg, group: &[&'static str]| {

@@ -13,18 +13,12 @@ use mos::wire::control::{Frozen, Place, ProcInfo};
 use serde::Serialize;
 
 use crate::cluster::{self, Names};
-use crate::common::{USAGE, fail};
+use crate::common::{USAGE, fail, flag};
 use crate::proc::{self, Stat};
 use options::{Options, Wanted};
 
 /// The description for `--help`; options are read in [`options`], as ps reads its own.
 pub fn command() -> Command {
-    let flag = |letter: &'static str, help: &'static str| {
-        Arg::new(letter)
-            .short(letter.chars().next())
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
     let value = |letter: &'static str, name: &'static str, help: &'static str| {
         Arg::new(letter)
             .short(letter.chars().next())
