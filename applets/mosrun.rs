@@ -8,6 +8,8 @@ use mos::config::{BestNode, MosrunConf, Paths, journal};
 use mos::home::launch::{self, Options, Start};
 use mos::sys::unix;
 
+use crate::common::flag;
+
 /// Exit status when the program was not started, as shells have it.
 const NOT_STARTED: i32 = 127;
 
