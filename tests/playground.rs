@@ -201,6 +201,28 @@ fn an_order_may_come_before_its_process_is_known() {
 }
 
 #[test]
+fn a_program_that_moves_itself_knows_where_it_is() {
+    let temp = Scratch::new("whereami");
+    let built = Scratch::new("whereami-program");
+    let program = built.path().join("whereami");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/whereami.c");
+    let made = Command::new("gcc")
+        .args(["-O1", "-o"])
+        .arg(&program)
+        .arg(source)
+        .status();
+    assert!(made.unwrap().success());
+    let program = program.to_str().unwrap();
+    let args = ["--no-balance", "--", "mosrun", program, "20", "0", "0"];
+    let output = guests::run(playground(temp.path(), &args), LIMIT);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.ends_with("ok\n"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn an_ordinary_user_can_have_one() {
     use std::os::unix::fs::PermissionsExt;
     let temp = Scratch::new("user");

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::home::mover::seize;
 use crate::home::warden::state::{Ctl, Proc, Warden};
 use crate::sys::{procfs, unix};
-use crate::wire::control::Place;
+use crate::wire::control::{Outcome, Place, Target};
 use crate::wire::ctl::{FromHost, ToHost};
 use crate::wire::frame::{FrameBuffer, write_frame};
 
@@ -133,12 +133,17 @@ impl Warden {
                     self.to_host(id, &ToHost::Interrupted { pid });
                 }
             }
-            FromHost::Moved { pid, id, outcome } => {
+            FromHost::Moved {
+                pid,
+                id: order,
+                outcome,
+            } => {
                 // Only the order that is under way: an earlier one may have been settled by its mover.
                 if self.procs.get(&pid).is_some_and(|proc| {
                     let told = proc.moving.as_ref().and_then(|moving| moving.told);
-                    told.is_some_and(|told| told.number == id)
+                    told.is_some_and(|told| told.number == order)
                 }) {
+                    self.moved_on(pid, id, &outcome);
                     self.host_moved(pid, outcome);
                 }
             }
@@ -157,6 +162,21 @@ impl Warden {
                 self.to_host(id, &ToHost::View { pid, tid, lent });
             }
             FromHost::Forked { .. } => {}
+        }
+    }
+
+    /// A host has sent its guest on, whose next host may not have said yet that it has it.
+    fn moved_on(&mut self, pid: i32, ctl: u64, outcome: &Outcome) {
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
+        let to = proc.moving.as_ref().map(|moving| moving.to);
+        if let (Outcome::Done, Some(Target::Node(node))) = (outcome, to)
+            && node != self.me
+            && proc.ctl == Some(ctl)
+        {
+            proc.place = Place::Away(node);
+            proc.ctl = None;
         }
     }
 

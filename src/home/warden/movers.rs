@@ -361,7 +361,7 @@ impl Warden {
     }
 
     /// A process has left home. Its host may have said so before; it may even have moved on.
-    fn departed(&mut self, pid: i32, node: Ipv4Addr, nmigs: u32) {
+    pub fn departed(&mut self, pid: i32, node: Ipv4Addr, nmigs: u32) {
         if let Some(proc) = self.procs.get_mut(&pid)
             && proc.settings.nmigs == nmigs
         {
@@ -408,7 +408,7 @@ impl Warden {
             Outcome::Stayed(why) => Some(why.clone()),
             _ => None,
         };
-        self.asked_outcome(pid, &outcome);
+        self.asked_outcome(pid, moving.to, &outcome);
         self.outcome(pid, &moving, outcome);
     }
 

@@ -51,6 +51,7 @@ impl Warden {
             return Some(Response::Continue);
         };
         self.know(pid);
+        self.seen_at(pid, stub::is_inside(notification.ip));
         let mode = (flags & 3) as u32;
         let whereami = match self.procs.get(&pid).map(|proc| proc.place) {
             Some(Place::Away(node)) => u32::from(node),
@@ -92,6 +93,20 @@ impl Warden {
         }
     }
 
+    /// A call shows whether its process is away, by its deputy: what movers and hosts say of that may still be on its way.
+    fn seen_at(&mut self, pid: i32, deputy: bool) {
+        match self.procs.get(&pid).map(|proc| proc.place) {
+            Some(Place::Away(_)) if !deputy => self.at_home(pid, None),
+            Some(Place::Home) if deputy => {
+                let mut movers = self.movers.values().filter(|mover| mover.pid == pid);
+                if let Some((node, nmigs)) = movers.find_map(|mover| mover.out) {
+                    self.departed(pid, node, nmigs);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// A descriptor from which the reason can be read; empty when it can move.
     fn cannot_move(&self, notification: &Notification, pid: i32) -> Response {
         use std::io::{Seek, Write};
@@ -129,10 +144,13 @@ impl Warden {
             },
         };
         let proc = self.procs.get_mut(&pid)?;
-        match proc.asked.take() {
-            Some(Asked::Done { result: 0 }) => return Some(Response::Value(0)),
-            Some(Asked::Done { .. }) => return Some(Response::Error(EPERM)),
-            _ => {}
+        if let Some(Asked::Done { to: asked, result }) = proc.asked.take()
+            && asked == to
+        {
+            return Some(answer(result));
+        }
+        if proc.native {
+            return Some(Response::Error(EPERM));
         }
         // A call of the program itself: its mover may not have said yet that it is at home.
         let home = !stub::is_inside(notification.ip);
@@ -148,6 +166,7 @@ impl Warden {
         proc.asked = Some(Asked::Waiting {
             notification: *notification,
             home,
+            to,
         });
         self.order(pid, Moving::new(None, to));
         if home {
@@ -159,21 +178,21 @@ impl Warden {
 
     /// What makes the waiting call be repeated: natively the kernel does it, away the host does when the stub says "aborted".
     pub fn release(&mut self, pid: i32) -> Response {
-        let away = match self.procs.get_mut(&pid) {
-            Some(proc) => {
-                let home = matches!(
-                    proc.asked,
-                    Some(Asked::Waiting { home: true, .. } | Asked::Start { .. })
-                );
-                proc.asked = Some(Asked::Moving);
-                !home
+        let asked = self.procs.get_mut(&pid).and_then(|proc| match proc.asked {
+            Some(Asked::Waiting { home, to, .. }) => {
+                proc.asked = Some(Asked::Moving { to });
+                Some(home)
             }
-            None => false,
-        };
-        if away {
-            Response::Value(crate::wire::channel::ABORTED)
-        } else {
-            Response::Error(ERESTARTNOINTR as i32)
+            // Asked again when it is at home.
+            Some(Asked::Start { .. }) => {
+                proc.asked = None;
+                Some(true)
+            }
+            _ => None,
+        });
+        match asked {
+            Some(false) => Response::Value(crate::wire::channel::ABORTED),
+            _ => Response::Error(ERESTARTNOINTR as i32),
         }
     }
 
@@ -184,6 +203,7 @@ impl Warden {
                 Asked::Waiting {
                     notification,
                     home: true,
+                    ..
                 }
                 | Asked::Start {
                     notification,
@@ -198,27 +218,28 @@ impl Warden {
         }
     }
 
-    /// The outcome of a program's own request.
-    pub fn asked_outcome(&mut self, pid: i32, outcome: &Outcome) {
+    /// A move to `to` is over: the outcome of a program's own request, if that is what it asked for. If not, its own turn comes now; a
+    /// program that is away asks again by itself.
+    pub fn asked_outcome(&mut self, pid: i32, to: Target, outcome: &Outcome) {
         let result = if *outcome == Outcome::Done { 0 } else { -1 };
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
-        match proc.asked.take() {
-            None => {}
-            Some(asked @ Asked::Start { .. }) => {
-                proc.asked = Some(asked);
-                self.start_asked(pid);
+        match proc.asked {
+            Some(Asked::Start { .. }) => self.start_asked(pid),
+            Some(Asked::Waiting {
+                notification,
+                to: asked,
+                ..
+            }) if asked == to => {
+                proc.asked = None;
+                self.answer_late(&notification, answer(result));
             }
-            Some(Asked::Waiting { notification, .. }) => {
-                let response = if result == 0 {
-                    Response::Value(0)
-                } else {
-                    Response::Error(EPERM)
-                };
-                self.answer_late(&notification, response);
+            Some(Asked::Moving { to: asked }) if asked == to => {
+                proc.asked = Some(Asked::Done { to, result });
             }
-            Some(_) => proc.asked = Some(Asked::Done { result }),
+            Some(Asked::Waiting { to, .. }) => self.order(pid, Moving::new(None, to)),
+            _ => {}
         }
     }
 
@@ -229,5 +250,13 @@ impl Warden {
                 notification.pid
             );
         }
+    }
+}
+
+/// What a program is told of the move that it asked for.
+fn answer(result: i64) -> Response {
+    match result {
+        0 => Response::Value(0),
+        _ => Response::Error(EPERM),
     }
 }

@@ -26,6 +26,7 @@ impl Warden {
             proc.asked = Some(Asked::Waiting {
                 notification: *notification,
                 home: false,
+                to: Target::Home,
             });
             if proc.moving.is_none() {
                 self.order(pid, Moving::new(None, Target::Home));

@@ -90,7 +90,7 @@ pub struct Told {
     pub ctl: u64,
 }
 
-/// A program's own request to move.
+/// A program's own request to move, and where to.
 pub enum Asked {
     /// mosrun inside mosrun, which waits for leave to become its program. The node, and whether it may run here otherwise; `None`
     /// when it is waited for already.
@@ -101,11 +101,15 @@ pub enum Asked {
     Waiting {
         notification: Notification,
         home: bool,
+        to: Target,
+    },
+    Moving {
+        to: Target,
     },
     Done {
+        to: Target,
         result: i64,
     },
-    Moving,
 }
 
 /// A host's connection.
