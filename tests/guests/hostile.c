@@ -1,6 +1,6 @@
-// Attacks the machine that it is moved to (node 2), by raw system calls and by what needs none. tests/beds/hostile.sh says what is
-// there to be reached: a file, a listening socket, a process. Each attack begins on node 2. Prints what must be the same whatever
-// the timing; ends with "harmless".
+// Attacks the machine that it is moved to (node 2), by raw system calls and by what needs none, and what mos itself has in it.
+// tests/beds/hostile.sh says what is there to be reached: a file, a listening socket, a process. Each attack is a process of its own,
+// whose end is known beforehand; the one that starts them goes back to node 2 after each of them. Prints how each has ended.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,7 +19,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#define GADGET 0x2f0000000000ul
+/* Where the stub is at home, and in a guest the page of code by which the host makes calls. */
+#define STUB 0x2f0000000000ul
+#define STUB_SIZE 0x80000
 #define MARK 0x4d4f5000l
 
 static long raw(long nr, long a, long b, long c, long d, long e, long f) {
@@ -31,17 +33,9 @@ static long raw(long nr, long a, long b, long c, long d, long e, long f) {
 #define CALL(nr, ...) CALL_(nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define CALL_(nr, a, b, c, d, e, f, ...) raw(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-static void there(void) {
-    for (int n = 0; n < 60000; n++) {
-        int where = open("/proc/self/whereami", O_CREAT, 0);
-        if (where != 0 && where != -1)
-            return;
-        open("/proc/self/migrate", O_WRONLY | O_CREAT, 2);
-        usleep(1000);
-    }
-    printf("cannot get to node 2\n");
-    exit(1);
-}
+/* What there is to be reached. */
+static const char *canary;
+static int port, victim;
 
 static void must(const char *what, int good) {
     if (!good)
@@ -49,15 +43,37 @@ static void must(const char *what, int good) {
     fflush(stdout);
 }
 
+static int whereami(void) { return open("/proc/self/whereami", O_CREAT, 0); }
+static int migrate(int node) { return open("/proc/self/migrate", O_WRONLY | O_CREAT, node); }
+
+/* To node 2, where one is still unless a call has been made that only home can make. */
+static void there(void) {
+    if (migrate(2) != 0) {
+        char why[200] = "";
+        int fd = open("/proc/self/cantmove", O_CREAT, 0);
+        read(fd, why, sizeof why - 1);
+        printf("cannot get to node 2: %s\n", why);
+        fflush(stdout);
+        _exit(1);
+    }
+    must("whereami", whereami() > 0);
+}
+
+static void home(void) {
+    must("the way home", migrate(0) == 0 && whereami() == 0);
+}
+
 static sigjmp_buf *back;
 static void caught(int signo) { siglongjmp(*back, signo); }
 
-static void step(const char *what) {
-    if (getenv("HOSTILE_STEPS"))
-        fprintf(stderr, "%s\n", what);
+static void catch_faults(void) {
+    signal(SIGTRAP, caught);
+    signal(SIGILL, caught);
+    signal(SIGSEGV, caught);
+    signal(SIGBUS, caught);
 }
 
-static void files(const char *canary) {
+static void files(void) {
     there();
     must("open", CALL(2, canary, O_RDONLY) == -ENOENT);
     must("openat", CALL(257, AT_FDCWD, canary, O_RDWR) == -ENOENT);
@@ -66,9 +82,11 @@ static void files(const char *canary) {
         char byte;
         must("a descriptor that nobody opened", CALL(0, fd, &byte, 1) == -EBADF);
     }
+    for (long fd = 3; fd < 1024; fd++)
+        must("its end", CALL(3, fd) == -EBADF);
 }
 
-static void sockets(int port) {
+static void sockets(void) {
     there();
     int fd = CALL(41, AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -76,14 +94,14 @@ static void sockets(int port) {
     close(fd);
 }
 
-static void processes(int victim) {
+static void processes(void) {
     there();
     must("kill", CALL(62, victim, SIGKILL) == -ESRCH);
     must("tgkill", CALL(234, victim, victim, SIGKILL) == -ESRCH);
     must("ptrace", CALL(101, 16, victim, 0, 0) == -ESRCH);
     there();
     char byte;
-    struct iovec own = {&byte, 1}, other = {(void *)GADGET, 1};
+    struct iovec own = {&byte, 1}, other = {(void *)STUB, 1};
     must("process_vm_writev", CALL(311, victim, &own, 1, &other, 1, 0) == -ESRCH);
     must("pidfd_open", CALL(434, victim, 0) == -ESRCH);
 }
@@ -119,41 +137,92 @@ static void other_abis(void) {
         vtime(NULL);
 }
 
-/* What the host uses in its guest: a page of code, a page to write to, a mark that it once put on its calls. */
-static void hosts_own(void) {
+/* What the host uses in its guest: a page of code, which kernels from 6.10 on can seal, and a mark that it once put on its calls. */
+static void hosts_code(void) {
+    int sealed = CALL(462, 0, 0, 0) != -ENOSYS;
     there();
-    for (int prot = 0; prot < 8; prot++)
-        CALL(10, GADGET, 4096, prot);
-    CALL(11, GADGET, 4096);
-    CALL(9, GADGET, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, MARK);
-    CALL(25, GADGET, 4096, 4096, 3, 0x600000000000);
-    CALL(28, GADGET, 4096, 4);
+    if (sealed) {
+        for (int prot = 0; prot < 8; prot++)
+            must("mprotect", prot == 5 || CALL(10, STUB, 4096, prot) == -EPERM);
+        must("munmap", CALL(11, STUB, 4096) == -EPERM);
+        must("mmap", CALL(9, STUB, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, MARK) == -EPERM);
+        must("mremap", CALL(25, STUB, 4096, 4096, 3, 0x600000000000) == -EPERM);
+        must("madvise", CALL(28, STUB, 4096, 4) == -EPERM);
+    }
+    void *mine = (void *)CALL(9, 0, 1 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, MARK);
+    CALL(11, mine, 1 << 20, 0, 0, 0, MARK);
+    CALL(9, 0, 4096, 3, MAP_PRIVATE, 1, MARK);
+    there();
+    CALL(9, 0, 2 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS | 0x40000, -1, MARK);
     there();
     void *shared = (void *)CALL(9, 0, 1 << 20, 3, MAP_SHARED | MAP_ANONYMOUS, -1, MARK);
-    there();
-    CALL(9, 0, 4096, 3, MAP_PRIVATE, 1, MARK);
-    CALL(9, 0, 2 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS | 0x40000, -1, MARK);
-    CALL(11, shared, 1 << 20, 0, 0, 0, MARK);
-    there();
-    /* Through the page of code: a call, and the trap behind it. */
+    must("munmap of what is shared", CALL(11, shared, 1 << 20, 0, 0, 0, MARK) == 0);
+}
+
+/* Through that page: a call, and the trap behind it; the loop in it; and the page that can be written. */
+static void jumps(void) {
     sigjmp_buf here;
     back = &here;
-    signal(SIGTRAP, caught);
-    signal(SIGILL, caught);
-    signal(SIGSEGV, caught);
-    signal(SIGBUS, caught);
-    if (sigsetjmp(here, 1) == 0)
-        __asm__ volatile("jmp *%%rcx" ::"a"(39L), "c"(GADGET));
+    catch_faults();
     there();
     if (sigsetjmp(here, 1) == 0)
-        __asm__ volatile("jmp *%%rcx" ::"a"(39L), "b"(8L), "c"(GADGET + 0x40));
-    there();
+        __asm__ volatile("jmp *%%rcx" ::"a"(39L), "c"(STUB));
     if (sigsetjmp(here, 1) == 0)
-        *(volatile char *)GADGET = 0;
-    /* The page to write to is as it was, or not: the host must not care. */
+        __asm__ volatile("jmp *%%rcx" ::"a"(39L), "b"(8L), "c"(STUB + 0x40));
+    if (sigsetjmp(here, 1) == 0) {
+        *(volatile char *)STUB = 0;
+        must("a write into the code", 0);
+    }
+    memset((void *)(STUB + 0x1000), 0xff, 4096);
+    must("still there", whereami() > 0);
+}
+
+/* Without the page that can be written it can make calls, but never leave. */
+static void trapped(void) {
     there();
-    if (sigsetjmp(here, 1) == 0)
-        memset((void *)(GADGET + 0x1000), 0xff, 4096);
+    CALL(11, STUB + 0x1000, 4096);
+    must("a call", getppid() > 0);
+    fork();
+}
+
+/* At home it can do to its own stub what it likes. */
+static void stub_written(void) {
+    there();
+    home();
+    memset((void *)STUB, 0xff, STUB_SIZE);
+    there();
+    home();
+    memset((void *)(STUB + 0x1000), 0xff, 0x1000);
+    there();
+}
+
+static void stub_unmapped(void) {
+    there();
+    home();
+    munmap((void *)STUB, 0x1000);
+    there();
+    home();
+    munmap((void *)STUB, STUB_SIZE);
+    there();
+    home();
+    mprotect((void *)(STUB + 0x2000), 0x1000, PROT_NONE);
+    there();
+}
+
+static void stub_says_away(void) {
+    there();
+    home();
+    memset((void *)(STUB + 0x1000), 0xff, 0x1000);
+    must("a deputy that is none", migrate(2) == -1);
+    must("whereami", whereami() == 0);
+    memset((void *)(STUB + 0x1000), 0, 0x1000);
+    there();
+}
+
+static void stub_entered(void) {
+    there();
+    home();
+    __asm__ volatile("jmp *%%rcx" ::"c"(STUB));
 }
 
 static char low_code[] = {0xcd, 0x80, 0xcb}; /* int 0x80; retf, in 32-bit mode */
@@ -190,7 +259,7 @@ static void exhaustion(void) {
     there();
     char *huge = mmap(NULL, 1ul << 40, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (huge != MAP_FAILED) {
-        CALL(1, null, huge, 1ul << 30);
+        CALL(1, null, huge, 1ul << 28);
         CALL(0, null, huge, 1ul << 40);
         munmap(huge, 1ul << 40);
     }
@@ -210,11 +279,13 @@ static void exhaustion(void) {
 }
 
 /* Every call with arguments of nonsense; those that end or stop the process itself are left out. */
-static void nonsense(unsigned seed) {
+static void nonsense(void) {
     static const long out[] = {15, 34, 56, 57, 58, 59, 60, 61, 62, 130, 200, 231, 234, 247, 322, 435, 0, 35, 230, 7, 23, 270, 271, 128, 232, 281, 441,
                                202, 449, 455, 24, 219, 158, 160, 302, 37, 38, 222, 223, 161, 80, 81, 112, 317, 157, 109, 3, 436, 33, 292, 32, 11, 9, 10, 12, 25, 28, 13, 14, 105, 106,
                                113, 114, 117, 119, 122, 123, 116, 126, 446, 95, 424, 129, 297, 272, 308, 154, 205, 144, 142, 314, 203, 141, 251, 29, 162, 306, 169, 153, 73, 72, 286, 227, 305, 164, 159,
                                131, 149, 151, 237, 238, 273, 334, 218, 310, 311, 101, 321, 298, 425, 45, 47, 43, 288, 299, 240, 65, 220, 68, 69, 70, 1, 18, 20, 44, 46, 307, 16, 335, 336, 4000};
+    unsigned seed = 1;
+    there();
     for (long nr = 0; nr < 470; nr++) {
         int skip = 0;
         for (unsigned i = 0; i < sizeof out / sizeof *out; i++)
@@ -231,33 +302,55 @@ static void nonsense(unsigned seed) {
     }
 }
 
+static const struct {
+    const char *name;
+    void (*run)(void);
+} attacks[] = {
+    {"files", files},
+    {"sockets", sockets},
+    {"processes", processes},
+    {"other ABIs", other_abis},
+    {"kernel", kernel},
+    {"segments", segments},
+    {"exhaustion", exhaustion},
+    {"the host's code", hosts_code},
+    {"jumps", jumps},
+    {"trapped", trapped},
+    {"its stub written to", stub_written},
+    {"its stub unmapped", stub_unmapped},
+    {"its stub says that it is away", stub_says_away},
+    {"its stub entered", stub_entered},
+    {"nonsense", nonsense},
+};
+
+static void attack(int which) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        attacks[which].run();
+        fflush(stdout);
+        _exit(0);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child)
+        printf("no end of it: ");
+    printf("%s: %d\n", attacks[which].name, WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
+    there();
+}
+
 int main(int argc, char **argv) {
-    if (argc < 4)
+    if (argc < 5)
         return 2;
+    canary = argv[1];
+    port = atoi(argv[2]);
+    victim = atoi(argv[3]);
     close_range(3, ~0u, 0);
     /* Machine 2 is looked at first. */
     there();
-    while (argc > 4 && access(argv[4], F_OK) != 0)
+    while (access(argv[4], F_OK) != 0)
         usleep(10000);
-    files(argv[1]);
-    step("files");
-    sockets(atoi(argv[2]));
-    step("sockets");
-    processes(atoi(argv[3]));
-    step("processes");
-    other_abis();
-    step("other_abis");
-    kernel();
-    step("kernel");
-    segments();
-    step("segments");
-    exhaustion();
-    step("exhaustion");
-    hosts_own();
-    step("hosts_own");
-    /* Last: it may leave the process unable to move. */
-    nonsense(getpid());
-    step("nonsense");
-    printf("harmless\n");
+    for (unsigned which = 0; which < sizeof attacks / sizeof *attacks; which++)
+        attack(which);
+    printf("done\n");
     return 0;
 }
