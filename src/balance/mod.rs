@@ -8,10 +8,12 @@
 //! first ([`Ask`]), knows its own load and what it has promised to others, and says yes or no.
 
 mod balancer;
+mod freezing;
 mod model;
 mod promises;
 
 pub use balancer::{Asking, Balancer, Choice, Granted, What};
+pub use freezing::{Candidate, FreezeOrder, FreezeRules, Freezer};
 pub use model::{Costs, Place, Process};
 pub use promises::{Answer, Ask, Word};
 

@@ -449,6 +449,8 @@ impl Host {
 
     fn weighed(&self) -> Weighed {
         Weighed {
+            frozen: Frozen::NotApplicable,
+            freezable: false,
             pid: self.info().pid,
             home: Some(self.meta.home.node),
             movable: !self.weight.locked && !self.leaving && self.order.is_none(),

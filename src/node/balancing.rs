@@ -11,7 +11,7 @@ use crate::balance::{Asking, Balancer, Costs, Granted, Place, Process, What, Wor
 use crate::gossip::{Known, Load, Note};
 use crate::sys::unix::random_u64;
 use crate::wire::codec;
-use crate::wire::control::{FromMosd, Outcome, Target, Weighed};
+use crate::wire::control::{FromMosd, Frozen, Outcome, Target, Weighed};
 
 /// Time between two weighings.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
@@ -70,6 +70,12 @@ impl Balancing {
     /// Processes of this node that compute, as they were last weighed.
     pub fn running(&self) -> f64 {
         self.profiles.running()
+    }
+
+    /// Share of its time that a process computes, as it was last weighed.
+    pub fn demand(&self, pid: i32) -> f64 {
+        let process = self.processes.get(&(pid as u64));
+        process.map_or(0.0, |(_, process)| process.demand)
     }
 
     /// When there is something to do next.
@@ -139,7 +145,8 @@ impl Server {
             }
         }
         self.starts_again(now);
-        if (self.balancing.moves || self.meter.own_only()) && self.balancing.weighing.is_none() {
+        let weighs = self.balancing.moves || self.meter.own_only() || self.freezes();
+        if weighs && self.balancing.weighing.is_none() {
             self.weigh(now);
         }
     }
@@ -185,10 +192,14 @@ impl Server {
 
     /// All have answered who will.
     fn weighed(&mut self, now: Instant) {
-        let Some(weighing) = self.balancing.weighing.take() else {
+        let Some(mut weighing) = self.balancing.weighing.take() else {
             return;
         };
         let time = self.balancing.time(now);
+        let own = |(_, weighed): &&(usize, Weighed)| weighed.home.is_none();
+        let own: Vec<(usize, Weighed)> = weighing.procs.iter().filter(own).copied().collect();
+        let runs = |frozen: Frozen| matches!(frozen, Frozen::No | Frozen::NotApplicable);
+        weighing.procs.retain(|(_, weighed)| runs(weighed.frozen));
         let here: Vec<Weighed> = weighing.procs.iter().map(|(_, weighed)| *weighed).collect();
         for _ in 0..self.balancing.profiles.measure(&here, now) {
             self.balancing.balancer.arrived();
@@ -215,6 +226,7 @@ impl Server {
             self.balancing.balancer.left(id, true, time);
         }
         self.balancing.processes = processes;
+        self.consider_freezing(&own, &place, now);
         if self.balancing.moves {
             self.consider(&place, now);
         }

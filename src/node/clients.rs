@@ -183,6 +183,7 @@ impl Server {
             ToMosd::Mine { id, procs } => self.mine(token, id, procs),
             ToMosd::Moved { id, outcome } => {
                 self.balance_moved(id, &outcome);
+                self.freeze_moved(id, &outcome);
                 if let Some(asker) = self.questions.moved(id, token) {
                     self.send(asker, &FromMosd::Result(outcome), None);
                 }

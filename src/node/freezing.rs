@@ -1,15 +1,121 @@
-//! Freezing: where the memory of frozen processes goes.
+//! Freezing: which processes of this node the policy freezes, and where their memory goes.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use std::time::Instant;
+
 use super::server::Server;
+use crate::balance::{Candidate, FreezeOrder, FreezeRules, Freezer, Place};
+use crate::config::freeze::{FreezePolicy, LoadUnit};
 use crate::sys::unix::{self, O_TMPFILE, random_u64};
-use crate::wire::control::FromMosd;
+use crate::wire::control::{FromMosd, Frozen, Outcome, Target, Weighed};
+
+/// What mosd keeps for freezing.
+#[derive(Default)]
+pub struct Freezing {
+    freezer: Freezer,
+    /// Orders under way, and whose they are about.
+    orders: HashMap<u64, u64>,
+    /// Frozen processes, for whatever reason, when they were last counted.
+    pub(super) count: usize,
+}
+
+fn rules(policy: &FreezePolicy) -> FreezeRules {
+    FreezeRules {
+        red: policy.red,
+        blue: policy.blue,
+        min_keep: policy.min_keep as usize,
+        max_procs: policy.max_procs.map(|most| most as usize),
+        slice: u64::from(policy.slice) * 60_000,
+    }
+}
 
 impl Server {
+    /// Processes of this node must be weighed for the sake of freezing.
+    pub(super) fn freezes(&self) -> bool {
+        self.config.freeze.policy.is_some() || self.freezing.count > 0
+    }
+
+    /// `own`: this node's processes that are at home, each with its warden.
+    pub(super) fn consider_freezing(
+        &mut self,
+        own: &[(usize, Weighed)],
+        place: &Place,
+        now: Instant,
+    ) {
+        let frozen = |frozen: Frozen| !matches!(frozen, Frozen::No | Frozen::NotApplicable);
+        let count = own.iter().filter(|(_, weighed)| frozen(weighed.frozen));
+        self.freezing.count = count.count();
+        let Some(policy) = self.config.freeze.policy else {
+            return self.thaw_all(own);
+        };
+        let unit = match policy.unit {
+            LoadUnit::Processes => 1.0,
+            LoadUnit::Standard => 1.0 / (place.cpus * place.speed),
+        };
+        let candidates: Vec<Candidate> = own
+            .iter()
+            .filter(|(_, weighed)| matches!(weighed.frozen, Frozen::No | Frozen::Automatic))
+            .map(|(_, weighed)| Candidate {
+                id: weighed.pid as u64,
+                frozen: weighed.frozen == Frozen::Automatic,
+                freezable: weighed.freezable,
+                demand: self.balancing.demand(weighed.pid),
+            })
+            .collect();
+        let load = (place.running * unit, unit);
+        let time = self.balancing.time(now);
+        let orders = self
+            .freezing
+            .freezer
+            .consider(&rules(&policy), load, &candidates, time);
+        for order in orders {
+            let (id, to) = match order {
+                FreezeOrder::Freeze(id) => {
+                    let (why, kill) = (Frozen::Automatic, Some(policy.kill_memory));
+                    (id, Target::Freeze { why, kill })
+                }
+                FreezeOrder::Continue(id) => (id, Target::Continue),
+            };
+            self.order_frozen(own, id, to);
+        }
+    }
+
+    /// There is no policy any more: those that one has frozen go on, one in each look.
+    fn thaw_all(&mut self, own: &[(usize, Weighed)]) {
+        let frozen = |weighed: &Weighed| weighed.frozen == Frozen::Automatic && weighed.freezable;
+        if let Some((_, weighed)) = own.iter().find(|(_, weighed)| frozen(weighed)) {
+            self.order_frozen(own, weighed.pid as u64, Target::Continue);
+        }
+    }
+
+    fn order_frozen(&mut self, own: &[(usize, Weighed)], id: u64, to: Target) {
+        let Some((owner, _)) = own.iter().find(|(_, weighed)| weighed.pid as u64 == id) else {
+            return;
+        };
+        let order = self.questions.unasked();
+        self.freezing.orders.insert(order, id);
+        log::info!("process {id}: {to:?}");
+        let (id, pid) = (order, id as i32);
+        self.send(*owner, &FromMosd::Move { id, pid, to }, None);
+    }
+
+    /// What became of an order of the policy.
+    pub(super) fn freeze_moved(&mut self, order: u64, outcome: &Outcome) {
+        let Some(id) = self.freezing.orders.remove(&order) else {
+            return;
+        };
+        if let Outcome::Stayed(why) = outcome {
+            log::info!("process {id}: {why}");
+            let time = self.balancing.time(Instant::now());
+            self.freezing.freezer.failed(id, time);
+        }
+    }
+
     /// A mover wants a file, after these directories were full.
     pub(super) fn freeze_file(&mut self, token: usize, tried: &[PathBuf]) {
         let mut tried = tried.to_vec();

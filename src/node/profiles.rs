@@ -141,6 +141,8 @@ mod tests {
 
     fn weighed(decay: u32) -> Weighed {
         Weighed {
+            frozen: crate::wire::control::Frozen::No,
+            freezable: true,
             pid: std::process::id() as i32,
             home: None,
             movable: true,

@@ -110,6 +110,7 @@ impl Server {
         let load = self.meter.load(self.balancing.running());
         Load {
             guests: guests.min(usize::from(u16::MAX)) as u16,
+            frozen: self.freezing.count.min(usize::from(u16::MAX)) as u16,
             flags: if blocked { Load::BLOCKED } else { 0 },
             ..load
         }

@@ -14,6 +14,7 @@ use super::balancing::Balancing;
 use super::channels::Channels;
 use super::clients::LocalClient;
 use super::daemon::{self, Lock};
+use super::freezing::Freezing;
 use super::incoming::Incoming;
 use super::measure::Meter;
 use super::neighbours::Neighbours;
@@ -49,6 +50,7 @@ pub struct Server {
     pub(super) neighbours: Neighbours,
     pub(super) meter: Meter,
     pub(super) balancing: Balancing,
+    pub(super) freezing: Freezing,
     next_accept: Instant,
     last_token: usize,
     listener: TcpListener,
@@ -79,6 +81,7 @@ impl Server {
             poll,
             neighbours,
             meter: Meter::new(config.speed, options.cpus),
+            freezing: Freezing::default(),
             balancing: Balancing::new(options.balance, Instant::now()),
             config,
             clients: HashMap::new(),

@@ -81,6 +81,10 @@ pub struct Weighed {
     pub count_calls: bool,
     /// Calls that a guest has made so far which were not executed here.
     pub calls: u64,
+    /// Frozen, it runs nowhere.
+    pub frozen: Frozen,
+    /// It may be frozen without order, and is not on its way.
+    pub freezable: bool,
 }
 
 /// What became of an order to move.

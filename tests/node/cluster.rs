@@ -69,9 +69,14 @@ impl Cluster {
     }
 
     pub fn start_node(&mut self, node: u8) {
+        self.start_node_with(node, &["--no-balance"]);
+    }
+
+    pub fn start_node_with(&mut self, node: u8, options: &[&str]) {
         let child = self
             .mosd(node)
-            .args(["-f", "--no-balance"])
+            .arg("-f")
+            .args(options)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

@@ -134,9 +134,10 @@ impl Warden {
             decay: proc.settings.decay,
             count_calls: !proc.settings.cpujob,
             calls: 0,
+            frozen: proc.frozen,
+            freezable: proc.settings.freezable && proc.moving.is_none(),
         };
-        let runs = |proc: &Proc| proc.place == Place::Home && proc.frozen == Frozen::No;
-        let here = |proc: &Proc| runs(proc) && !proc.native;
+        let here = |proc: &Proc| proc.place == Place::Home && !proc.native;
         let procs = self.procs.iter().filter(|(_, proc)| here(proc));
         procs.map(|(pid, proc)| weighed(*pid, proc)).collect()
     }
