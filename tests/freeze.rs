@@ -73,13 +73,18 @@ fn done(cluster: &Cluster, pid: u32, to: Target) {
     });
 }
 
-/// Files in memory and on disk that `pid` has open in the directory for frozen memory.
-fn images(pid: u32) -> usize {
+/// The files without a name that `pid` has open in a directory for frozen memory.
+fn images_in(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let paths = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let paths = paths.map(|path| path.to_string_lossy().into_owned());
     paths
-        .filter(|path| path.to_string_lossy().contains("/freeze/"))
-        .count()
+        .filter(|path| path.contains("/freeze/") && path.ends_with("(deleted)"))
+        .collect()
+}
+
+fn images(pid: u32) -> usize {
+    images_in(pid).len()
 }
 
 fn rss_kb(pid: u32) -> u64 {
@@ -97,6 +102,10 @@ struct Program {
 
 impl Program {
     fn start(cluster: &Cluster, words: &[&str]) -> Program {
+        Program::start_with(cluster, words, &[])
+    }
+
+    fn start_with(cluster: &Cluster, words: &[&str], variables: &[(&str, &Path)]) -> Program {
         let out = cluster
             .root(1)
             .join(format!("out-{:x}", unix::random_u64()));
@@ -104,6 +113,7 @@ impl Program {
         let child = cluster
             .command(1, &["mosrun"])
             .args(words)
+            .envs(variables.iter().copied())
             .stderr(file.try_clone().unwrap())
             .stdout(file)
             .stdin(Stdio::null())
@@ -451,4 +461,38 @@ fn no_more_run_than_may() {
     let programs: Vec<Program> = (0..4).map(|_| spin(&cluster, &[])).collect();
     wait_until("two are frozen", || count(&cluster, Frozen::Automatic) == 2);
     assert_eq!(programs.len(), 4);
+}
+
+#[test]
+fn users_may_have_directories_of_their_own() {
+    let cluster = Cluster::start(1);
+    let home = cluster.root(1).join("home");
+    let (mine, last) = (home.join("mine/freeze"), home.join("last/freeze"));
+    for dir in [&mine, &last] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let list = format!("{}/nowhere 5\n{} 0\n", home.display(), last.display());
+    fs::write(home.join(".freeze_dirs"), list).unwrap();
+    let variable = ("HOME", home.as_path());
+    for (variables, dir) in [
+        (vec![variable], &last),
+        (vec![variable, ("FREEZE_DIR", mine.as_path())], &mine),
+    ] {
+        let program = Program::start_with(&cluster, &["sleep", "100"], &variables);
+        let pid = program.child.id();
+        wait_until("it is there", || frozen(&cluster, pid).is_some());
+        done(&cluster, pid, FREEZE);
+        let images = images_in(pid);
+        let inside = |path: &String| path.starts_with(dir.to_str().unwrap());
+        assert!(images.len() == 1 && images.iter().all(inside), "{images:?}");
+        done(&cluster, pid, Target::Continue);
+    }
+    let missing = home.join("missing");
+    let program = Program::start_with(&cluster, &["sleep", "100"], &[("FREEZE_DIR", &missing)]);
+    let pid = program.child.id();
+    wait_until("it is there", || frozen(&cluster, pid).is_some());
+    let Some(Outcome::Stayed(why)) = order(&cluster, pid as i32, FREEZE) else {
+        panic!("it was frozen");
+    };
+    assert!(why.starts_with("cannot freeze to"), "{why}");
 }

@@ -80,6 +80,20 @@ impl FreezeConf {
         FreezeConf::parse(&read_optional(file)?.unwrap_or_default(), file)
     }
 
+    /// Reads a user's file, which has only directories.
+    ///
+    /// # Errors
+    ///
+    /// As [`FreezeConf::read`].
+    pub fn read_dirs(file: &Path) -> Result<FreezeConf, ConfigError> {
+        let text = read_optional(file)?.unwrap_or_default();
+        let wrong = data_lines(&text).find(|(_, data)| !data.starts_with('/'));
+        match wrong {
+            Some((line, _)) => Err(ConfigError::new(file, line, "must begin with \"/\"")),
+            None => FreezeConf::parse(&text, file),
+        }
+    }
+
     /// What `text` says; `file` is for messages.
     ///
     /// # Errors

@@ -1,17 +1,15 @@
 //! Freezing: which processes of this node the policy freezes, and where their memory goes.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use std::time::Instant;
 
 use super::server::Server;
 use crate::balance::{Candidate, FreezeOrder, FreezeRules, Freezer, Place};
 use crate::config::freeze::{FreezePolicy, LoadUnit};
-use crate::sys::unix::{self, O_TMPFILE, random_u64};
+use crate::sys::nameless::{self, as_user};
+use crate::sys::unix;
 use crate::wire::control::{FromMosd, Frozen, Outcome, Target, Weighed};
 
 /// What mosd keeps for freezing.
@@ -119,9 +117,10 @@ impl Server {
     /// A mover wants a file, after these directories were full.
     pub(super) fn freeze_file(&mut self, token: usize, tried: &[PathBuf]) {
         let mut tried = tried.to_vec();
+        let user = self.config.freeze.uid.unwrap_or_else(unix::euid);
         let mut failed = None;
-        while let Some(dir) = self.config.freeze.choose(&tried, chance()) {
-            match nameless(&dir) {
+        while let Some(dir) = self.config.freeze.choose(&tried, unix::chance()) {
+            match as_user(user, || nameless::create(&dir)) {
                 Ok(file) => {
                     let answer = FromMosd::FreezeFile { dir: Some(dir) };
                     return self.send(token, &answer, Some(file.into()));
@@ -140,24 +139,4 @@ impl Server {
         };
         self.send(token, &answer, None);
     }
-}
-
-/// A number from 0 to 1.
-fn chance() -> f64 {
-    (random_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// A new file that no name leads to.
-fn nameless(dir: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    match options.clone().custom_flags(O_TMPFILE).open(dir) {
-        // Not every file system can do that.
-        Err(error) if unix::lacks_tmpfile(&error) => {}
-        result => return result,
-    }
-    let path = dir.join(format!("mos-{:016x}", random_u64()));
-    let file = options.create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }

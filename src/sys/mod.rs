@@ -10,6 +10,7 @@ pub mod launch;
 pub mod lease;
 pub mod load;
 pub mod mem;
+pub mod nameless;
 pub mod namespace;
 pub mod pagemap;
 pub mod poll;

@@ -8,9 +8,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 pub use libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP};
 
-/// For `open`: a file without a name, in the directory that is opened.
-pub use libc::O_TMPFILE;
-
 pub use super::socket::{AbstractListener, peer_pid};
 
 /// Turns the -1 of a call into its error.
@@ -39,6 +36,11 @@ pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     random(&mut bytes);
     u64::from_le_bytes(bytes)
+}
+
+/// A random number from 0 to 1.
+pub fn chance() -> f64 {
+    (random_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The effective user of this process.
@@ -232,14 +234,6 @@ pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open, and by the agreement nobody else in this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Whether a file without a name could not be opened because the file system has none.
-pub fn lacks_tmpfile(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)
-    )
 }
 
 /// Takes the lock of `file` for this open file, without waiting; false when someone else has it.

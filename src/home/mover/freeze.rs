@@ -1,21 +1,22 @@
 //! Freezing: the memory of a process at home goes to a file, and the process waits, holding the file, for somebody to bring it back.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
+use crate::home::mover::places::Places;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
 use crate::image::pages::{self, Files};
-use crate::image::{Area, HomeId, Meta, check, store};
+use crate::image::store::{self, Aim};
+use crate::image::{Area, HomeId, Meta, check};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
 use crate::sys::{abi, procfs, tracked, unix};
 use crate::wire::channel::{COMMIT, NO_CALL, Request};
 use crate::wire::client::Client;
-use crate::wire::control::{FromMosd, Outcome, ToMosd};
+use crate::wire::control::Outcome;
 use crate::wire::frame::write_frame;
 
 /// Said when the process dies because nobody can bring it back.
@@ -55,9 +56,9 @@ fn try_freeze(
         return Err(Stayed(why));
     }
     fault::point("freeze.file")?;
-    let mut files = Places::new(client);
-    let mut file = files.next()?;
     let status = procfs::status(job.pid)?;
+    let mut files = Places::of(job.pid, status.uid, client)?;
+    let mut file = files.next()?;
     let id = HomeId {
         node: home,
         pid: job.pid,
@@ -74,7 +75,7 @@ fn try_freeze(
         };
         match write(job.pid, &meta, &at) {
             Ok(()) => break at,
-            Err(error) if is_full(&error) => file = files.next()?,
+            Err(error) if is_full(&error) => file = next(&mut files, job.pid),
             Err(error) => return Err(error.into()),
         }
     };
@@ -114,8 +115,28 @@ fn still(threads: &mut [HeldThread], meta: &Meta) -> io::Result<()> {
     Ok(())
 }
 
+/// Another directory, after one was full; what cannot be used is as good as full.
+fn next(files: &mut Places<'_>, pid: i32) -> Option<File> {
+    files.next().unwrap_or_else(|error| {
+        log::info!("process {pid}: {error}");
+        None
+    })
+}
+
+/// Writes the image: as fast as can be, or, where there is no space for that, as small.
 fn write(pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
-    let mut writer = store::Writer::new(file)?;
+    match write_by(Aim::Speed, pid, meta, file) {
+        Err(error) if is_full(&error) => {
+            file.set_len(0)?;
+            { file }.rewind()?;
+            write_by(Aim::Size, pid, meta, file)
+        }
+        result => result,
+    }
+}
+
+fn write_by(aim: Aim, pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
+    let mut writer = store::Writer::new(file, aim)?;
     write_frame(&mut writer, meta)?;
     let own: Vec<Area> = meta
         .areas
@@ -181,34 +202,4 @@ fn no_space(pid: i32, order: Order) -> Stayed {
         }
     }
     Stayed(NO_SPACE.to_owned())
-}
-
-/// The files that the image may go to, one after the other.
-struct Places<'a> {
-    client: &'a mut Client,
-    tried: Vec<PathBuf>,
-}
-
-impl<'a> Places<'a> {
-    fn new(client: &'a mut Client) -> Places<'a> {
-        let tried = Vec::new();
-        Places { client, tried }
-    }
-
-    /// The next one; `None` when all have been tried.
-    fn next(&mut self) -> io::Result<Option<File>> {
-        let tried = self.tried.clone();
-        self.client.send(&ToMosd::FreezeFile { tried })?;
-        loop {
-            match self.client.recv()? {
-                (FromMosd::FreezeFile { dir: Some(dir) }, Some(fd)) => {
-                    self.tried.push(dir);
-                    return Ok(Some(File::from(fd)));
-                }
-                (FromMosd::FreezeFile { .. }, _) => return Ok(None),
-                (FromMosd::Error(why), _) => return Err(io::Error::other(why)),
-                _ => {}
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@ pub mod back;
 mod freeze;
 pub mod out;
 pub mod park;
+mod places;
 pub mod reconcile;
 pub mod resume;
 pub mod seize;
