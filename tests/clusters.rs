@@ -256,3 +256,33 @@ fn modes_outlive_a_killed_daemon_and_ordinary_users_change_none() {
         "#,
     );
 }
+
+#[test]
+fn what_another_cluster_sends_away_is_frozen_at_home() {
+    playground(
+        2,
+        &format!(
+            r#"nodes=2 {APART}
+        frz() {{ mosps | grep -q "^ *$1 .* here *here *$2 "; }}
+        alone 1; alone 2; partner 1 2 50 1 0; partner 2 1 50 0 1
+        mos at 1 sh -c 'echo "1 0 -1 0 0" >>$MOSIX_ROOT/etc/mosix/freeze.conf'
+        setpe
+        until_ok responds 2
+        spin; one=$pid
+        mosrun -g sh -c 'while :; do :; done' & two=$!; all="$all $two"; until_ok known $two
+        move $one $a2; move $two $a2
+        # It is no evacuation when we call it.
+        move $one home
+        frz $one - || fail "it is frozen"
+        move $one $a2
+        mos at 2 mosctl block
+        mos at 2 mosctl expel
+        until_ok frz $one A
+        until_ok frz $two N/A
+        # What was frozen by order of the policy can be continued by order.
+        mosmigrate --wait $one continue || fail "continue"
+        frz $one - || fail "it is frozen still"
+        "#
+        ),
+    );
+}

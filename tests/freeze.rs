@@ -260,7 +260,7 @@ const PROGRAMS: [&[&str]; 4] = [
     &[
         "dash",
         "-c",
-        "trap 'echo usr1' USR1; n=0; while [ $n -lt 150 ]; do n=$((n + 1)); echo $n | (read x; echo got $x); [ $((n % 10)) = 0 ] && kill -USR1 $$; (exit $((n % 5))); echo $?; done; echo end; exit 3",
+        "trap 'echo usr1' USR1; n=0; while [ $n -lt 80 ]; do n=$((n + 1)); echo $n | (read x; echo got $x); [ $((n % 10)) = 0 ] && kill -USR1 $$; (exit $((n % 5))); echo $?; done; echo end; exit 3",
     ],
 ];
 

@@ -149,6 +149,7 @@ fn assemble(
         client,
         mosd_at: None,
         ctl,
+        evacuated: false,
         listener: built.listener,
         early: Vec::new(),
         children,

@@ -156,6 +156,8 @@ pub struct Host {
     /// When a mosd that ended is looked for again.
     pub mosd_at: Option<Instant>,
     pub ctl: Ctl,
+    /// mosd sends the guest away.
+    pub evacuated: bool,
     pub listener: Listener,
     /// Notifications of other threads that came while a call was injected, not served yet.
     pub early: Vec<Notification>,
@@ -425,6 +427,11 @@ impl Host {
                     id,
                     outcome: Outcome::Done,
                 })?;
+                self.ordered(Order { id: None, to })
+            }
+            Ok((FromMosd::Evacuate, _)) => {
+                self.evacuated = true;
+                let to = Target::Home;
                 self.ordered(Order { id: None, to })
             }
             Ok(_) => Ok(()),

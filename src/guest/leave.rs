@@ -175,14 +175,13 @@ impl Host {
             xfeatures: capture::xfeatures(&thread.xsave),
             nmigs: self.meta.nmigs,
         };
-        Ok(if node == self.meta.home.node {
-            Opening::Return {
-                tree: offer.tree,
-                pid: offer.home_pid,
-                offer,
-            }
-        } else {
+        let (tree, pid) = (offer.tree, offer.home_pid);
+        Ok(if node != self.meta.home.node {
             Opening::Migrate(offer)
+        } else if self.evacuated {
+            Opening::Evacuated { tree, pid, offer }
+        } else {
+            Opening::Return { tree, pid, offer }
         })
     }
 

@@ -1,12 +1,14 @@
 //! Freezing: which processes of this node the policy freezes, and where their memory goes.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use std::time::Instant;
 
 use super::server::Server;
 use crate::balance::{Candidate, FreezeOrder, FreezeRules, Freezer, Place};
+use crate::config::Member;
 use crate::config::freeze::{FreezePolicy, LoadUnit};
 use crate::sys::nameless::{self, as_user};
 use crate::sys::unix;
@@ -32,6 +34,19 @@ fn rules(policy: &FreezePolicy) -> FreezeRules {
     }
 }
 
+/// What one process that computes adds to the load, in the unit of the marks.
+fn unit(policy: &FreezePolicy, place: &Place) -> f64 {
+    match policy.unit {
+        LoadUnit::Processes => 1.0,
+        LoadUnit::Standard => 1.0 / (place.cpus * place.speed),
+    }
+}
+
+fn automatic(policy: &FreezePolicy) -> Target {
+    let (why, kill) = (Frozen::Automatic, Some(policy.kill_memory));
+    Target::Freeze { why, kill }
+}
+
 impl Server {
     /// Processes of this node must be weighed for the sake of freezing.
     pub(super) fn freezes(&self) -> bool {
@@ -51,10 +66,7 @@ impl Server {
         let Some(policy) = self.config.freeze.policy else {
             return self.thaw_all(own);
         };
-        let unit = match policy.unit {
-            LoadUnit::Processes => 1.0,
-            LoadUnit::Standard => 1.0 / (place.cpus * place.speed),
-        };
+        let unit = unit(&policy, place);
         let candidates: Vec<Candidate> = own
             .iter()
             .filter(|(_, weighed)| matches!(weighed.frozen, Frozen::No | Frozen::Automatic))
@@ -73,13 +85,27 @@ impl Server {
             .consider(&rules(&policy), load, &candidates, time);
         for order in orders {
             let (id, to) = match order {
-                FreezeOrder::Freeze(id) => {
-                    let (why, kill) = (Frozen::Automatic, Some(policy.kill_memory));
-                    (id, Target::Freeze { why, kill })
-                }
+                FreezeOrder::Freeze(id) => (id, automatic(&policy)),
                 FreezeOrder::Continue(id) => (id, Target::Continue),
             };
             self.order_frozen(own, id, to);
+        }
+    }
+
+    /// Process `pid` of `warden` is being sent home by `from`: it is frozen at once if that is another cluster's and this node has enough
+    /// to do. (Evacuated processes always come home, so the mark for those that come back to this cluster counts as well.)
+    pub(super) fn evacuated(&mut self, warden: usize, pid: i32, from: Ipv4Addr) {
+        let Some(policy) = self.config.freeze.policy else {
+            return;
+        };
+        let place = self.own_place();
+        let load = place.running * unit(&policy, &place);
+        let reached = |mark: Option<f64>| mark.is_some_and(|mark| load >= mark);
+        let abroad = !matches!(self.config.member(from), Some(Member::Own));
+        if abroad && (reached(policy.home) || reached(policy.cluster)) {
+            let (id, to) = (self.questions.unasked(), automatic(&policy));
+            log::info!("process {pid} comes home from {from} and is frozen");
+            self.send(warden, &FromMosd::Move { id, pid, to }, None);
         }
     }
 

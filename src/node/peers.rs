@@ -144,19 +144,21 @@ impl Server {
                 self.asks_report(Asker::Node(stream, from));
                 Ok(())
             }
-            Opening::Ctl { tree, .. } | Opening::Return { tree, .. } => {
-                if let Opening::Return { pid, .. } = opening {
+            Opening::Ctl { tree, .. }
+            | Opening::Return { tree, .. }
+            | Opening::Evacuated { tree, .. } => {
+                if let Opening::Return { pid, .. } | Opening::Evacuated { pid, .. } = opening {
                     self.journal(&format!("process {pid} comes home from {from}"));
                 }
                 match self.warden_for(*tree, uid) {
                     Some(warden) => blocking(stream).map(|fd| {
-                        self.send(
-                            warden,
-                            &FromMosd::Arrived {
-                                opening: opening.clone(),
-                            },
-                            Some(fd),
-                        );
+                        let arrived = FromMosd::Arrived {
+                            opening: opening.clone(),
+                        };
+                        self.send(warden, &arrived, Some(fd));
+                        if let Opening::Evacuated { pid, .. } = opening {
+                            self.evacuated(warden, pid, from);
+                        }
                     }),
                     None => {
                         log::info!(

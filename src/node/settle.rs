@@ -288,12 +288,7 @@ impl Server {
             .collect();
         for host in hosts {
             // One that is on its way already does not mind; one that could not leave tries again.
-            let order = FromMosd::Move {
-                id: self.questions.unasked(),
-                pid: 0,
-                to: Target::Home,
-            };
-            self.send(host, &order, None);
+            self.send(host, &FromMosd::Evacuate, None);
         }
     }
 

@@ -310,4 +310,6 @@ pub enum FromMosd {
     FreezeFile {
         dir: Option<PathBuf>,
     },
+    /// To a host: its guest must leave for its home.
+    Evacuate,
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Opening {
     Ask,
     /// Take this map and these numbers (`mos_autoconf`); mosd answers with a `Verdict`.
     Configure { map: String, view: Option<String> },
+    /// As `Return`, of a process that the node sends away; its home may freeze it.
+    Evacuated { tree: u64, pid: i32, offer: Offer },
 }
 
 /// What the receiver must know to accept or refuse a process before anything is frozen.

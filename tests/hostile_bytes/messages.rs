@@ -157,6 +157,11 @@ fn every_message() {
                 pid: 2,
                 offer: offer(),
             },
+            Opening::Evacuated {
+                tree: 1,
+                pid: 2,
+                offer: offer(),
+            },
         ],
     );
     decodes(r, &[Verdict::Accept, Verdict::Refuse("no".into())]);
@@ -229,6 +234,17 @@ fn every_message() {
                 pid: 1,
                 to: Target::Node(node),
                 wait: true,
+            },
+            ToMosd::Move {
+                pid: 1,
+                to: Target::Freeze {
+                    why: Frozen::Manual,
+                    kill: Some(1),
+                },
+                wait: true,
+            },
+            ToMosd::FreezeFile {
+                tried: vec!["/freeze".into()],
             },
         ],
     );

@@ -4,6 +4,12 @@ use crate::home::mover::{Job, Order, park};
 use crate::home::warden::state::{Moving, Warden};
 use crate::wire::control::{Frozen, Outcome, Target};
 
+/// Whether it is an order of the policy, which the user may forbid.
+pub fn is_automatic(to: Target) -> bool {
+    let automatic = Frozen::Automatic;
+    matches!(to, Target::Freeze { why, .. } if why == automatic)
+}
+
 impl Warden {
     /// Starts a mover that freezes a process which is at home; its `moving` is the order.
     pub fn freeze(&mut self, pid: i32, order: Order) {

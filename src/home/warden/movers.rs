@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::{FromMover, Job, Order, OutJob};
+use crate::home::warden::freezer::is_automatic;
 use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
 use crate::sys::{spawn, unix};
 use crate::wire::control::{FromMosd, Frozen, Outcome, Place, Target, ToMosd};
@@ -60,7 +61,7 @@ impl Warden {
             ) => self.host_connected(pid, fd),
             (
                 FromMosd::Arrived {
-                    opening: Opening::Return { pid, .. },
+                    opening: Opening::Return { pid, .. } | Opening::Evacuated { pid, .. },
                 },
                 Some(fd),
             ) => self.coming_home(pid, fd),
@@ -126,6 +127,10 @@ impl Warden {
         }
         if proc.frozen != Frozen::No {
             return self.order_frozen(pid, moving);
+        }
+        if !proc.settings.freezable && is_automatic(moving.to) {
+            let why = "it is not to be frozen automatically".to_owned();
+            return self.outcome(pid, &moving, Outcome::Stayed(why));
         }
         match (proc.place, moving.to) {
             (_, Target::Continue) => self.outcome(pid, &moving, Outcome::Done),
