@@ -58,8 +58,6 @@ const KNOWN: &[(&str, &str)] = &[
         "inet",
         "recv on a socket with SO_RCVTIMEO has its whole time anew after each move: shaken faster than that, it never ends",
     ),
-    ("clock", "CLOCK_PROCESS_CPUTIME_ID goes back at a move"),
-    ("rusage", "CPU time goes back at a move"),
     (
         "views",
         "at 10 ms on a loaded machine a view missed a write once in 25 runs; cause not found",

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, wait_until};
 use counter::{Counter, Ended};
+use mos::sys::unix;
 use mos::wire::control::{FromMosd, Place, ProcInfo, ToMosd};
 use random::Random;
 
@@ -178,6 +179,44 @@ fn a_warden_that_takes_over_knows_what_is_away() {
         moved(&cluster, counter.pid(), "home", Place::Home);
     }
     all_end_well(&cluster, vec![counter], "after three wardens");
+}
+
+/// Killed with the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_call_that_a_killed_warden_held_goes_on() {
+    let cluster = Cluster::start(2);
+    let program = counter::build("kills/asks.c");
+    // A node that does not answer keeps the mover waiting, and so the program in its call.
+    let deaf = cluster.pid(2) as i32;
+    unix::kill(deaf, unix::SIGSTOP).unwrap();
+    let mut asks = cluster.command(1, &["mosrun"]);
+    let mut asks = Killed(asks.arg(&program).spawn().unwrap());
+    wait_until("the mover has begun", || {
+        !parts::find(&cluster, "mos-mover").is_empty()
+    });
+    let warden = parts::find(&cluster, "mos-warden")[0];
+    parts::kill(warden);
+    let mut ended = None;
+    wait_until("the call goes on, and the program", || {
+        ended = asks.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    // There is no such file but for a warden.
+    assert_eq!(ended.unwrap().code(), Some(1));
+    unix::kill(deaf, unix::SIGCONT).unwrap();
+    wait_until("no mover is left", || {
+        parts::find(&cluster, "mos-mover").is_empty()
+    });
+    std::fs::remove_file(program).unwrap();
 }
 
 #[test]

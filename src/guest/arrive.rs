@@ -60,6 +60,8 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
         children,
     )?;
     if let Err(error) = start(&mut host) {
+        // The process may have ended on its way.
+        host.tell_left();
         write_frame(&mut conn, &Started::No(error.to_string()))?;
         return Err(error);
     }
@@ -210,10 +212,8 @@ fn start(host: &mut Host) -> io::Result<()> {
 
 fn finish(mut host: Host) -> io::Result<Ending> {
     let ended = host.run();
-    let pid = host.home_pid();
-    host.report_cpu();
     if !matches!(ended, Ok(Ending::Moved)) {
-        host.tell(&FromHost::Left { pid, cpu_ns: 0 });
+        host.tell_left();
     }
     let _ = tracee::kill(host.group);
     ended

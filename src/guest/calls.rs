@@ -262,18 +262,20 @@ impl Host {
                 self.complete(t, &notification, i64::from(self.threads[t].home_tid))
             }
             HostCall::Exec => self.exec(t, notification),
-            HostCall::CpuClock => self.cpu_clock(t, &notification),
             HostCall::Native => self.let_through(t, &notification),
             HostCall::ShmDetach => self.complete(t, &notification, -i64::from(abi::EINVAL)),
             HostCall::Fork => self.fork(t, &notification),
             HostCall::Exit if notification.nr as u64 == abi::SYS_EXIT && self.threads.len() > 1 => {
                 self.end_thread(t, notification)
             }
-            HostCall::Exit
-            | HostCall::SigPending
-            | HostCall::SigSuspend
-            | HostCall::Usage
-            | HostCall::Times => self.forward_as_it_is(t, notification),
+            HostCall::Exit => {
+                // Home must know when somebody waits for its end.
+                self.report_cpu();
+                self.forward_as_it_is(t, notification)
+            }
+            HostCall::SigPending | HostCall::SigSuspend | HostCall::Usage | HostCall::Times => {
+                self.forward_as_it_is(t, notification)
+            }
             HostCall::Prctl
             | HostCall::RobustList
             | HostCall::OwnMemory
@@ -312,6 +314,7 @@ impl Host {
     }
 
     fn exec(&mut self, t: usize, notification: Notification) -> io::Result<()> {
+        self.report_cpu();
         // What the new program inherits must be right at home.
         self.sync_mask(t)?;
         self.take_queued_signals(t)?;
@@ -322,24 +325,6 @@ impl Host {
             &self.home_view(t),
         );
         self.follow(t, notification, plan, Carried::default())
-    }
-
-    /// CPU clocks count what was used at home, elsewhere before, and here.
-    fn cpu_clock(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
-        let total = self.meta.cpu_home_ns + self.meta.cpu_away_ns + self.cpu.nanoseconds();
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&(total / 1_000_000_000).to_le_bytes());
-        bytes[8..].copy_from_slice(&(total % 1_000_000_000).to_le_bytes());
-        let written = mem::write_all(self.threads[t].tid, notification.args[1], &bytes);
-        self.complete(
-            t,
-            notification,
-            if written.is_ok() {
-                0
-            } else {
-                -i64::from(abi::EFAULT)
-            },
-        )
     }
 
     /// The call can only be made at home: the guest is brought there and makes it again.

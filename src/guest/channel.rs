@@ -10,7 +10,7 @@ use crate::image::Resume;
 use crate::migrate::deputy::Frame;
 use crate::sys::abi::{self, EINTR, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::seccomp::{Notification, Response};
-use crate::syscall::{self, After, GuestMemory, Step};
+use crate::syscall::{self, After, Step};
 use crate::wire::channel::{ABORTABLE, ABORTED, INTERRUPTED, PROGRAM};
 
 impl Host {
@@ -96,40 +96,10 @@ impl Host {
         if let Some(rest) = self.rest_of_transfer(t, call, result) {
             return rest;
         }
-        self.add_cpu_time(t, call, result);
-        self.complete(t, &call.notification, result)
-    }
-
-    /// What the home process has used is not all: the CPU time of this node and of those before counts as well.
-    fn add_cpu_time(&self, t: usize, call: &Call, result: i64) {
-        const MICROSECOND: u64 = 1_000;
-        const TICK: u64 = 10_000_000;
-        let [a0, a1, ..] = call.notification.args;
-        let memory = self.memory(t);
-        let (addr, unit, whole) = match call.notification.nr as u64 {
-            abi::SYS_GETRUSAGE if result == 0 && matches!(a0, 0 | 1) => {
-                (a1, MICROSECOND, 1_000_000)
-            }
-            abi::SYS_TIMES if result >= 0 && a0 != 0 => (a0, TICK, u64::MAX),
-            _ => return,
-        };
-        let mut bytes = [0; 16];
-        let len = if whole == u64::MAX { 8 } else { 16 };
-        // The call has just written there.
-        if memory.read(addr, &mut bytes[..len]).is_err() {
-            return;
+        if result >= 0 {
+            self.add_cpu_time(t, call, result)?;
         }
-        let word =
-            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let away = self.meta.cpu_away_ns + self.cpu.nanoseconds();
-        let units = away / unit;
-        let sum = if len == 8 {
-            [word(0) + units, 0]
-        } else {
-            with_fraction(word(0), word(8) + units, whole)
-        };
-        let stored: Vec<u8> = sum.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let _ = memory.write(addr, &stored[..len]);
+        self.complete(t, &call.notification, result)
     }
 
     /// A blocking write that was interrupted by a move (no signal was caught) and wrote a part: the rest is written now, or where
@@ -271,11 +241,6 @@ impl Host {
         let code = self.code_of_wait(t, &call.notification)?;
         self.complete(t, &call.notification, code)
     }
-}
-
-/// Seconds and a fraction, with what is over a second carried over.
-fn with_fraction(seconds: u64, fraction: u64, whole: u64) -> [u64; 2] {
-    [seconds + fraction / whole, fraction % whole]
 }
 
 /// Bytes that a blocking write is to transfer, if the call is one.

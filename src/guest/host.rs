@@ -191,7 +191,7 @@ pub struct Host {
     /// The home process is stopped: the guest stays stopped.
     pub halted: bool,
     pub cpu: CpuClock,
-    /// What of it the warden has been told, and when it is told again.
+    /// How much time used away the warden has been told of, and when it is told again.
     pub cpu_told: u64,
     pub cpu_at: Instant,
     pub ending: Option<Ending>,
@@ -358,15 +358,25 @@ impl Host {
         }
     }
 
-    /// Tells home how much CPU time was used here, since it was last told.
+    /// Tells home how much CPU time was used away, if that has grown since it was last told.
     pub fn report_cpu(&mut self) {
         self.cpu_at = Instant::now() + CPU_REPORT;
-        let now = self.cpu.nanoseconds();
-        let (pid, ns) = (self.home_pid(), now - self.cpu_told.min(now));
-        if ns > 0 {
-            self.cpu_told = now;
+        let (pid, ns) = (self.home_pid(), self.cpu_away());
+        if ns > self.cpu_told {
+            self.cpu_told = ns;
             self.tell(&FromHost::Cpu { pid, ns });
         }
+    }
+
+    /// The guest is no longer here.
+    pub fn tell_left(&mut self) {
+        let (pid, cpu_ns) = (self.home_pid(), self.cpu_away());
+        self.tell(&FromHost::Left { pid, cpu_ns });
+    }
+
+    /// CPU time that the process has used at other nodes than home, here included, in nanoseconds.
+    pub fn cpu_away(&self) -> u64 {
+        self.meta.cpu_away_ns.saturating_add(self.cpu.nanoseconds())
     }
 
     /// Tells the warden, if it is there. A new one learns what counts when it is connected.
@@ -379,6 +389,9 @@ impl Host {
         self.ctl.connect(&self.client, &self.meta.home);
         let (pid, node, nmigs) = (self.home_pid(), self.me, self.meta.nmigs);
         self.tell(&FromHost::Running { pid, node, nmigs });
+        // A new warden knows of nothing.
+        self.cpu_told = 0;
+        self.report_cpu();
     }
 
     fn ctl_readable(&mut self) -> io::Result<()> {

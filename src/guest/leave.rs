@@ -213,7 +213,7 @@ impl Host {
                 ..self.meta.mm
             },
             actions: self.actions.clone(),
-            cpu_away_ns: self.meta.cpu_away_ns + self.cpu.nanoseconds(),
+            cpu_away_ns: self.cpu_away(),
             ..self.meta.clone()
         })
     }

@@ -25,3 +25,4 @@ pub mod signals;
 pub mod sleep;
 pub mod stop;
 pub mod threads;
+mod usage;

@@ -47,9 +47,8 @@ pub struct Meta {
     pub boottime_offset_ns: i64,
     /// SHA-256 of the vDSO's code that the process has seen at home.
     pub vdso_hash: String,
-    /// User CPU time at other nodes so far, in nanoseconds, and at home before leaving.
+    /// CPU time at other nodes so far, in nanoseconds.
     pub cpu_away_ns: u64,
-    pub cpu_home_ns: u64,
     pub nmigs: u32,
     /// Name (`/proc/PID/comm`).
     pub comm: String,

@@ -176,10 +176,21 @@ impl Deputy {
     pub fn call_with(
         &mut self,
         nr: u64,
-        mut args: [u64; 6],
+        args: [u64; 6],
         at: usize,
         input: &[u8],
     ) -> io::Result<u64> {
+        checked(self.try_call_with(nr, args, at, input)?)
+    }
+
+    /// The same; its raw result.
+    pub fn try_call_with(
+        &mut self,
+        nr: u64,
+        mut args: [u64; 6],
+        at: usize,
+        input: &[u8],
+    ) -> io::Result<i64> {
         args[at] = self.base + channel::INLINE_IN;
         let request = Request {
             nr,
@@ -187,7 +198,7 @@ impl Deputy {
             in_len: input.len() as u64,
             ..Request::default()
         };
-        checked(self.rpc(&request, input)?.0)
+        Ok(self.rpc(&request, input)?.0)
     }
 
     /// Reads the deputy's memory.

@@ -73,6 +73,8 @@ words! {
     SYS_DUP3 = libc::SYS_dup3;
     SYS_FCNTL = libc::SYS_fcntl;
     SYS_CLOCK_GETTIME = libc::SYS_clock_gettime;
+    SYS_WAIT4 = libc::SYS_wait4;
+    SYS_WAITID = libc::SYS_waitid;
 
     SIG_SETMASK = libc::SIG_SETMASK;
     AF_INET = libc::AF_INET;

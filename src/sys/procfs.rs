@@ -35,6 +35,8 @@ pub struct Stat {
     pub ppid: i32,
     pub pgrp: i32,
     pub session: i32,
+    /// Page faults of children that have been waited for (and of theirs).
+    pub child_faults: u64,
     pub utime_ns: u64,
     pub stime_ns: u64,
     pub threads: u32,
@@ -236,6 +238,7 @@ fn parse_stat(line: &str) -> Option<Stat> {
         ppid: pid(4)?,
         pgrp: pid(5)?,
         session: pid(6)?,
+        child_faults: number(11)?,
         utime_ns: number(14)? * NS_PER_TICK,
         stime_ns: number(15)? * NS_PER_TICK,
         threads: number(20)? as u32,

@@ -21,7 +21,7 @@ pub enum Verdict {
 /// One test of an argument: `half & mask == equals`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arg {
-    /// Number of the argument (0 to 5) for its lower 32 bits, plus [`HIGH`] for its upper ones.
+    /// Number of the argument (0 to 5) for its lower 32 bits, plus [`HIGH`] for its upper ones; or [`CALLER_HIGH`].
     pub at: usize,
     pub mask: u32,
     pub equals: u32,
@@ -29,6 +29,8 @@ pub struct Arg {
 
 /// Added to the number of an argument: its upper half is meant.
 pub const HIGH: usize = 6;
+/// In place of an argument: the upper half of the address that the call is made from.
+pub const CALLER_HIGH: usize = 12;
 
 /// A call, tests that must all hold, and what then happens. The first rule that fits decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const OFFSET_NR: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
+const OFFSET_CALLER: u32 = 8;
 const OFFSET_ARGS: u32 = 16;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 /// Bytes of one instruction.
@@ -109,8 +112,7 @@ fn put_rule(code: &mut Vec<u8>, rule: &Rule) {
     put(code, JUMP_EQ, 0, body as u8, rule.nr as u32);
     let mut left = tests;
     for test in &rule.tests {
-        let half = (test.at % HIGH * 8 + test.at / HIGH * 4) as u32;
-        put(code, LOAD, 0, 0, OFFSET_ARGS + half);
+        put(code, LOAD, 0, 0, word_of(test.at));
         left -= 1;
         if test.mask != !0 {
             put(code, AND, 0, 0, test.mask);
@@ -122,6 +124,14 @@ fn put_rule(code: &mut Vec<u8>, rule: &Rule) {
     put(code, RETURN, 0, 0, action(rule.verdict));
     if !rule.tests.is_empty() {
         put(code, LOAD, 0, 0, OFFSET_NR);
+    }
+}
+
+/// Where the kernel has what is tested.
+fn word_of(at: usize) -> u32 {
+    match at {
+        CALLER_HIGH => OFFSET_CALLER + 4,
+        _ => OFFSET_ARGS + (at % HIGH * 8 + at / HIGH * 4) as u32,
     }
 }
 

@@ -24,14 +24,18 @@ impl CpuClock {
 
     /// User and system time in nanoseconds; of a process that has ended, what it had when last asked.
     pub fn nanoseconds(&self) -> u64 {
-        /// The kernel's encoding of "scheduler time of process PID" as a clock (`posix-timers.h`).
-        const CPUCLOCK_SCHED: i32 = 2;
-        let id = (!self.pid << 3) | CPUCLOCK_SCHED;
-        if let Ok(now) = clock_ns(id) {
+        if let Ok(now) = clock_ns(process_clock(self.pid)) {
             self.last.set(now);
         }
         self.last.get()
     }
+}
+
+/// The clock of a process's CPU time.
+pub fn process_clock(pid: i32) -> i32 {
+    /// The kernel's encoding of "scheduler time of process PID" as a clock (`posix-timers.h`).
+    const CPUCLOCK_SCHED: i32 = 2;
+    (!pid << 3) | CPUCLOCK_SCHED
 }
 
 /// Any clock, in nanoseconds.
@@ -72,6 +76,13 @@ pub fn stack_pointer(tid: i32) -> io::Result<u64> {
                 "the thread is not in a system call",
             )
         })
+}
+
+/// The call in which a thread waits; `None` when it does not wait: it is then in any call, or in none.
+pub fn current_call(tid: i32) -> io::Result<Option<u64>> {
+    let text = fs::read_to_string(format!("/proc/{tid}/syscall"))?;
+    let number = text.split_ascii_whitespace().next();
+    Ok(number.and_then(|number| number.parse().ok()))
 }
 
 /// The process that a thread belongs to.

@@ -29,7 +29,6 @@ pub(super) fn by_arguments(
         nr::PRCTL => super::shapes::prctl::class(args),
         nr::SETITIMER => (args[0] as u32 == 1 || args[0] as u32 == 2).then_some(CPU_TIMER),
         nr::TIMER_CREATE => cpu_clock(args[0]).map(|_| CPU_TIMER),
-        nr::CLOCK_GETTIME => own_clock(args[0], home).then_some(Class::Host(HostCall::CpuClock)),
         nr::DUP2 | nr::DUP3 => home
             .channels
             .contains(args[1] as i32)
@@ -94,7 +93,7 @@ fn opens(path: u64, dir: Option<i32>, mem: &dyn GuestMemory, home: &Home) -> Opt
 }
 
 /// Of a clock of CPU time: the pid it is of, 0 for the caller.
-fn cpu_clock(clock: u64) -> Option<i32> {
+pub(super) fn cpu_clock(clock: u64) -> Option<i32> {
     const PROCESS: i32 = 2;
     const THREAD: i32 = 3;
     match clock as i32 {
@@ -103,10 +102,6 @@ fn cpu_clock(clock: u64) -> Option<i32> {
         dynamic if dynamic < 0 && dynamic & 7 != 3 => Some(!(dynamic >> 3)),
         _ => None,
     }
-}
-
-fn own_clock(clock: u64, home: &Home) -> bool {
-    cpu_clock(clock).is_some_and(|pid| pid == 0 || pid == home.pid)
 }
 
 /// Limits that the kernel of the guest must keep too: CPU time, data, stack, address space, locked memory.

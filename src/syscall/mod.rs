@@ -39,6 +39,7 @@ pub mod table;
 mod tests;
 mod timeouts;
 mod unpack;
+pub mod usage;
 
 pub use exec::plan_exec;
 pub use filter::{Rule, filter_rules};

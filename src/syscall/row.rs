@@ -74,8 +74,6 @@ pub enum HostCall {
     Advise,
     Pid,
     Tid,
-    /// clock_gettime of a CPU clock of this process or thread.
-    CpuClock,
     /// getrusage: add what was used elsewhere.
     Usage,
     /// times: add what was used elsewhere.

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::control::{Outcome, Target};
 
+/// Name in the program interface by which a host asks the warden, through its deputy, for CPU time used elsewhere by other processes
+/// than its guest: an open whose access mode says by whom, whose third argument is a pid, and whose value is nanoseconds.
+pub const AWAY_TIME: &str = "awaytime";
+
 /// From the host to the warden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromHost {
@@ -17,13 +21,14 @@ pub enum FromHost {
     },
     /// A guest forked: `child` is the new process at home; it runs at the same node.
     Forked { parent: i32, child: i32 },
-    /// The guest is no longer here: it called exec (and runs at home), or ended.
+    /// The guest is no longer here: it called exec (and runs at home), or ended. All that it used away, as in `Cpu`.
     Left { pid: i32, cpu_ns: u64 },
     /// The deputy's blocked call must be interrupted so that the process can move.
     Interrupt { pid: i32 },
     /// What became of an order `Move`.
     Moved { pid: i32, id: u64, outcome: Outcome },
-    /// User CPU time used at this node since arrival; sent at most once a second and before leaving.
+    /// CPU time that the process has used at other nodes than home since its start, here included; sent once a second while it grows,
+    /// and before the process ends or is home again.
     Cpu { pid: i32, ns: u64 },
     /// Why the process cannot move for now (`None`: it can).
     Stays { pid: i32, why: Option<String> },

@@ -16,7 +16,7 @@ static void burn(double amount) {
     double end = t_clock(CLOCK_PROCESS_CPUTIME_ID) + amount;
     volatile uint64_t word = 1;
     while (t_clock(CLOCK_PROCESS_CPUTIME_ID) < end)
-        for (int i = 0; i < 1000; i++)
+        for (int i = 0; i < 100000; i++)
             word = word * 3 + 1;
 }
 

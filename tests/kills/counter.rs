@@ -23,21 +23,27 @@ pub struct Counter {
     dir: PathBuf,
 }
 
+/// Builds a program of one file below `tests`.
+pub fn build(source: &str) -> PathBuf {
+    let name = Path::new(source).file_stem().unwrap().to_str().unwrap();
+    let program =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(source);
+    let made = Command::new("gcc")
+        .args(["-O1", "-o"])
+        .arg(&program)
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    program
+}
+
 fn program() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let program =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("counter-{}", std::process::id()));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/counter.c");
-        let made = Command::new("gcc")
-            .args(["-O1", "-o"])
-            .arg(&program)
-            .arg(source)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        program
-    })
+    BUILT.get_or_init(|| build("guests/counter.c"))
 }
 
 impl Counter {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use crate::home::mover::reconcile::{self, Plan};
-use crate::home::mover::{register, resume, seize};
+use crate::home::mover::{FromMover, register, resume, seize};
 use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::source::FRAME_LIMIT;
@@ -21,8 +22,13 @@ use crate::wire::node::{Built, Started, Verdict};
 const PAGE: u64 = 4096;
 
 /// Receives process `pid`; on failure it runs on where it was.
-pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
-    match try_back(pid, &mut conn, client) {
+pub fn back(
+    pid: i32,
+    mut conn: TcpStream,
+    warden: &mut UnixStream,
+    client: &mut Client,
+) -> Outcome {
+    match try_back(pid, &mut conn, warden, client) {
         Ok(()) => Outcome::Done,
         Err(error) if !tracked::alive(pid) => {
             log::info!("process {pid} ended on its way home: {error}");
@@ -36,7 +42,12 @@ pub fn back(pid: i32, mut conn: TcpStream, client: &mut Client) -> Outcome {
     }
 }
 
-fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<()> {
+fn try_back(
+    pid: i32,
+    conn: &mut TcpStream,
+    warden: &mut UnixStream,
+    client: &mut Client,
+) -> io::Result<()> {
     limit_silence(conn)?;
     if !seize::is_deputy(pid)? {
         // Its memory here is the one that it runs on.
@@ -51,7 +62,7 @@ fn try_back(pid: i32, conn: &mut TcpStream, client: &mut Client) -> io::Result<(
     fault::point("target.pages")?;
     pages::receive(conn, &mut |addr, data| arrival.page(addr, data))?;
     let deputies = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
-    arrival.finish(deputies)?;
+    arrival.finish(deputies, Some(warden))?;
     // The sender's copy is void from the switch on, whether or not it hears this.
     let _ = write_frame(conn, &Started::Yes);
     Ok(())
@@ -113,7 +124,12 @@ impl Arrival {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, mut deputies: Vec<Deputy>) -> io::Result<()> {
+    /// Lets the process go on. `warden`: it has been away, and the warden is told so just before.
+    pub(super) fn finish(
+        &mut self,
+        mut deputies: Vec<Deputy>,
+        warden: Option<&mut UnixStream>,
+    ) -> io::Result<()> {
         let deputy = &mut deputies[0];
         deputy.call(abi::SYS_BRK, [self.meta.mm.brk, 0, 0, 0, 0, 0])?;
         self.grow_stack(deputy)?;
@@ -143,6 +159,14 @@ impl Arrival {
         self.forget_stale(deputy)?;
         for (addr, data) in &self.waiting {
             force(self.pid, *addr, data)?;
+        }
+        if let Some(warden) = warden {
+            let told = FromMover::Home {
+                cpu_ns: self.meta.cpu_away_ns,
+                nmigs: self.meta.nmigs.saturating_add(1),
+            };
+            // A warden that was killed learns nothing; the process goes on all the same.
+            let _ = write_frame(warden, &told);
         }
         resume::resume(self.pid, &self.meta, deputies)
     }

@@ -65,6 +65,8 @@ pub enum FromMover {
     Views(Vec<View>),
     /// The process has been told to stop: a notification of it that waits must be answered now.
     Seized,
+    /// The process goes on at home right after this: all the CPU time that it has used away, and how often it has moved.
+    Home { cpu_ns: u64, nmigs: u32 },
     /// The move is over.
     Result(Outcome),
 }
@@ -94,7 +96,7 @@ pub fn run(
     let outcome = match job {
         Job::Out(job) => out::out(&job, &mut warden, &mut client),
         Job::Back { pid, .. } => match connection {
-            Some(conn) => back::back(pid, conn, &mut client),
+            Some(conn) => back::back(pid, conn, &mut warden, &mut client),
             None => Outcome::Stayed("no connection was given".to_owned()),
         },
         Job::Freeze(job, order) => freeze::freeze(&job, order, &mut warden, &mut client),

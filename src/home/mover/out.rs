@@ -185,7 +185,6 @@ pub(super) fn complete(
         monotonic_offset_ns,
         boottime_offset_ns,
         cpu_away_ns: job.cpu_away_ns,
-        cpu_home_ns: stat.utime_ns,
         nmigs: job.nmigs,
         comm: procfs::comm(job.pid)?,
         unsupported: job.unsupported as u8,

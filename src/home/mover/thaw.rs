@@ -64,7 +64,7 @@ fn try_thaw(pid: i32, parked: &Parked) -> io::Result<()> {
         return Err(error);
     }
     let end = park::take(pid, parked.fds[1])?;
-    arrival.finish(deputies)?;
+    arrival.finish(deputies, None)?;
     has_left(end)
 }
 

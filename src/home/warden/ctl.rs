@@ -111,17 +111,23 @@ impl Warden {
                 proc.settings.nmigs = nmigs;
                 proc.ctl = Some(id);
                 proc.halted = false;
+                self.set_away(pid, true);
                 self.notify_migration(pid);
                 self.tell_settings(pid);
                 self.order_waits(pid);
             }
             FromHost::Left { pid, cpu_ns } => {
-                let Some(proc) = self.procs.get_mut(&pid) else {
-                    return;
-                };
-                proc.cpu_away_ns += cpu_ns;
+                self.used_away(pid, cpu_ns);
                 // It may have left again meanwhile, for another host.
-                if proc.ctl == Some(id) {
+                if self.may_be_elsewhere(pid, id) {
+                    return;
+                }
+                self.set_away(pid, false);
+                if self
+                    .procs
+                    .get(&pid)
+                    .is_some_and(|proc| proc.ctl == Some(id))
+                {
                     self.at_home(pid, None);
                     self.give_back(pid);
                 }
@@ -148,9 +154,7 @@ impl Warden {
                 }
             }
             FromHost::Cpu { pid, ns } => {
-                if let Some(proc) = self.procs.get_mut(&pid) {
-                    proc.cpu_away_ns += ns;
-                }
+                self.used_away(pid, ns);
             }
             FromHost::Stays { pid, why } => {
                 if let Some(proc) = self.procs.get_mut(&pid) {
@@ -178,6 +182,15 @@ impl Warden {
             proc.place = Place::Away(node);
             proc.ctl = None;
         }
+    }
+
+    /// Whether a process that has left the host of connection `id` may be with another one.
+    fn may_be_elsewhere(&self, pid: i32, id: u64) -> bool {
+        let other = |proc: &Proc| proc.place != Place::Home && proc.ctl != Some(id);
+        let mut movers = self.movers.values();
+        self.alive(pid)
+            && (self.procs.get(&pid).is_some_and(other)
+                || movers.any(|mover| mover.pid == pid && mover.out.is_some()))
     }
 
     /// Tells the host of an away process what concerns its moves.
@@ -214,7 +227,7 @@ impl Warden {
     }
 
     /// The signal that a program asked for after each migration (`/proc/self/sigmig`).
-    fn notify_migration(&self, pid: i32) {
+    pub fn notify_migration(&self, pid: i32) {
         let Some(proc) = self.procs.get(&pid) else {
             return;
         };

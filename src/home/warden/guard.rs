@@ -1,13 +1,14 @@
-//! Who guards the warden: a process that does nothing but keep the tree's listener and leased files open, and start a warden again
-//! that was killed.
+//! Who guards the warden: a process that does nothing but keep the tree's listener, the record of what was received from it, and
+//! leased files open, and start a warden again that was killed.
 //! Without a listener every notified call of the tree would fail.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::home::launch::{Hello, WardenJob};
+use crate::home::warden::received::Received;
 use crate::home::warden::safe::{Lender, Safe};
 use crate::home::warden::state;
 use crate::sys::poll::{self, Interest};
@@ -26,13 +27,19 @@ pub fn run(job: &WardenJob, mut launch: UnixStream) -> io::Result<()> {
     let listener = fd.ok_or_else(|| io::Error::other("mosrun sent no listener"))?;
     let mut launch = Some(launch);
     let mut safe = Safe::default();
+    let record = unix::memfd(c"received")?;
     loop {
-        let fd = listener.try_clone()?;
+        let calls = Received::new(listener.try_clone()?, record.try_clone()?);
         let (ours, theirs) = UnixStream::pair()?;
         match unix::fork()? {
             Fork::Child => {
                 drop(ours);
-                warden(job, &hello, fd, (launch.take(), Lender::new(theirs, safe)))
+                warden(
+                    job,
+                    &hello,
+                    calls,
+                    (launch.take(), Lender::new(theirs, safe)),
+                )
             }
             Fork::Parent { child } => {
                 launch = None;
@@ -57,10 +64,10 @@ pub fn run(job: &WardenJob, mut launch: UnixStream) -> io::Result<()> {
 fn warden(
     job: &WardenJob,
     hello: &Hello,
-    listener: OwnedFd,
+    calls: Received,
     (launch, lender): (Option<UnixStream>, Lender),
 ) -> ! {
-    let status = match state::serve(job, hello, listener, launch, lender) {
+    let status = match state::serve(job, hello, calls, launch, lender) {
         Ok(()) => 0,
         Err(error) => {
             log::warn!("warden of {}: {error}", job.pid);

@@ -19,10 +19,10 @@ impl Warden {
             born: stat.start_time,
             settings: settings.clone(),
             place: Place::Home,
-            cpu_away_ns: 0,
             stays: None,
             native: false,
             moving: None,
+            seized: false,
             ctl: None,
             frozen: park::why(pid),
             halted: false,
@@ -94,6 +94,8 @@ impl Warden {
                 self.outcome(pid, &moving, Outcome::Gone);
             }
         }
+        self.forget_waiters();
+        self.settle();
     }
 
     /// Why a process cannot move now.
@@ -165,7 +167,7 @@ impl Warden {
             nmigs: proc.settings.nmigs,
             stays: self.why_not(pid),
             locked: proc.settings.locked,
-            cpu_away_ns: proc.cpu_away_ns,
+            cpu_away_ns: self.ledger.own(pid),
         }
     }
 

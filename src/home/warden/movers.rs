@@ -132,6 +132,15 @@ impl Warden {
             let why = "it is not to be frozen automatically".to_owned();
             return self.outcome(pid, &moving, Outcome::Stayed(why));
         }
+        let place = proc.place;
+        let free = place != Place::Home || self.is_free_for(pid, moving.to);
+        let Some(proc) = self.procs.get_mut(&pid) else {
+            return;
+        };
+        if !free {
+            proc.moving = Some(moving);
+            return;
+        }
         match (proc.place, moving.to) {
             (_, Target::Continue) => self.outcome(pid, &moving, Outcome::Done),
             (Place::Home, Target::Freeze { why, kill }) => {
@@ -159,6 +168,16 @@ impl Warden {
                 self.order_waits(pid);
             }
         }
+    }
+
+    /// Nobody else traces a process at home that a mover is to trace.
+    fn is_free_for(&mut self, pid: i32, to: Target) -> bool {
+        let traced = match to {
+            Target::Node(node) => node != self.me,
+            Target::Freeze { .. } => true,
+            _ => false,
+        };
+        !traced || self.stop_observing(pid)
     }
 
     /// Passes an order on to the host of an away process, if one speaks for it already: otherwise it does soon.
@@ -201,6 +220,7 @@ impl Warden {
             return Ok(());
         };
         let out = Some((node, job.nmigs));
+        self.set_away(pid, true);
         self.start_mover(pid, &Job::Out(job), out, None)
     }
 
@@ -212,7 +232,7 @@ impl Warden {
             node,
             tree: self.tree,
             nmigs: proc.settings.nmigs,
-            cpu_away_ns: proc.cpu_away_ns,
+            cpu_away_ns: self.ledger.own(pid),
             unsupported: proc.settings.unsupported,
             filters: self.filters,
             start,
@@ -298,6 +318,7 @@ impl Warden {
                 }
                 FromMover::Views(views) => self.lend(id, &views),
                 FromMover::Seized => self.seized(pid),
+                FromMover::Home { cpu_ns, nmigs } => self.comes_home(pid, cpu_ns, nmigs),
                 FromMover::Result(outcome) => self.mover_result(id, outcome),
             }
         }
@@ -331,7 +352,8 @@ impl Warden {
             return self.order_again(pid);
         }
         let me = self.me;
-        let nmigs = self.procs.get(&pid).map(|proc| proc.settings.nmigs + 1);
+        // The mover has told how often it has moved.
+        let nmigs = self.procs.get(&pid).map(|proc| proc.settings.nmigs);
         self.at_home(pid, nmigs);
         // An order to come home is answered by the host, or here if the host is gone before it can. Another order is still to be
         // obeyed: the process came home by itself, for a call that can be made here only.
@@ -375,6 +397,15 @@ impl Warden {
         }
     }
 
+    /// A mover has all of `pid`, which goes on here right now.
+    fn comes_home(&mut self, pid: i32, cpu_ns: u64, nmigs: u32) {
+        self.used_away(pid, cpu_ns);
+        self.set_away(pid, false);
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.settings.nmigs = nmigs;
+        }
+    }
+
     /// A mover ended; if it said nothing before, it was killed.
     fn mover_ended(&mut self, id: u64) {
         let killed = |mover: &Mover| mover.out.is_some() && !mover.leases.is_empty();
@@ -398,12 +429,17 @@ impl Warden {
             let killed = || Outcome::Stayed("its mover was killed".to_owned());
             self.moved(mover.pid, if left { Outcome::Done } else { killed() });
         }
+        self.wake_waiter(mover.pid);
         self.order_again(mover.pid);
     }
 
     /// A move is over.
     pub fn moved(&mut self, pid: i32, outcome: Outcome) {
         let Some(proc) = self.procs.get_mut(&pid) else {
+            if outcome != Outcome::Done {
+                // It has ended, on its way out or before.
+                self.set_away(pid, false);
+            }
             return;
         };
         let Some(moving) = proc.moving.take() else {
@@ -413,8 +449,14 @@ impl Warden {
             Outcome::Stayed(why) => Some(why.clone()),
             _ => None,
         };
+        proc.seized = false;
+        if proc.place == Place::Home && outcome != Outcome::Done {
+            self.set_away(pid, false);
+        }
         self.asked_outcome(pid, moving.to, &outcome);
         self.outcome(pid, &moving, outcome);
+        self.release_held(pid);
+        self.wake_waiter(pid);
     }
 
     pub fn outcome(&mut self, pid: i32, moving: &Moving, outcome: Outcome) {

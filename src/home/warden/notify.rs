@@ -1,4 +1,4 @@
-//! Notifications of the tree: opens that may be of the program interface.
+//! Notifications of the tree: opens that may be of the program interface; `usage` has the rest.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -9,6 +9,7 @@ use crate::sys::abi::{self, EPERM, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
 use crate::sys::{mem, stub, tracked, unix};
 use crate::wire::control::{Outcome, Place, Target};
+use crate::wire::ctl::AWAY_TIME;
 
 /// Longer paths than this are not of the interface.
 const LONGEST: usize = 64;
@@ -24,7 +25,7 @@ impl Warden {
                 let [_, path, flags, mode, ..] = notification.args;
                 self.opened(&notification, [path, flags, mode, 0, 0, 0])
             }
-            _ => Some(Response::Continue),
+            _ => return self.time_asked(notification),
         };
         match response {
             Some(response) => self.listener.send(notification.id, response).map(drop),
@@ -50,9 +51,12 @@ impl Warden {
         let Some(name) = interface::name_of(&text, pid) else {
             return Some(Response::Continue);
         };
+        let mode = (flags & 3) as u32;
+        if name == AWAY_TIME && stub::is_inside(notification.ip) {
+            return self.host_asks(notification, pid, mode, value as i32);
+        }
         self.know(pid);
         self.seen_at(pid, stub::is_inside(notification.ip));
-        let mode = (flags & 3) as u32;
         let whereami = match self.procs.get(&pid).map(|proc| proc.place) {
             Some(Place::Away(node)) => u32::from(node),
             _ => 0,
@@ -114,13 +118,8 @@ impl Warden {
         let made = unix::memfd(c"cantmove").and_then(|mut file| {
             file.write_all(why.as_bytes())?;
             file.rewind()?;
-            self.listener.add_fd(
-                notification.id,
-                std::os::fd::AsFd::as_fd(&file),
-                None,
-                false,
-                false,
-            )
+            self.listener
+                .add_fd(notification.id, std::os::fd::AsFd::as_fd(&file))
         });
         match made {
             Ok(fd) => Response::Value(i64::from(fd)),
@@ -198,6 +197,10 @@ impl Warden {
 
     /// The mover has seized a process whose call waits here.
     pub fn seized(&mut self, pid: i32) {
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.seized = proc.moving.is_some();
+        }
+        self.repeat_held(pid);
         let waiting = match self.procs.get(&pid).and_then(|proc| proc.asked.as_ref()) {
             Some(
                 Asked::Waiting {
@@ -243,7 +246,7 @@ impl Warden {
         }
     }
 
-    pub fn answer_late(&self, notification: &Notification, response: Response) {
+    pub fn answer_late(&mut self, notification: &Notification, response: Response) {
         if let Err(error) = self.listener.send(notification.id, response) {
             log::warn!(
                 "a call of {} could not be answered: {error}",

@@ -1,6 +1,6 @@
 //! The warden's state and its loop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use crate::config::Paths;
 use crate::home::interface::Settings;
 use crate::home::launch::{Hello, Ready, WardenJob};
+use crate::home::warden::ledger::Ledger;
+use crate::home::warden::observe::Observed;
+use crate::home::warden::received::Received;
 use crate::home::warden::safe::{Lease, Lender};
+use crate::home::warden::usage::Held;
 use crate::sys::lease;
 use crate::sys::poll::{self, Interest};
-use crate::sys::seccomp::{Listener, Notification};
-use crate::sys::unix::SignalFd;
+use crate::sys::seccomp::Notification;
+use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::wire::client::Client;
 use crate::wire::control::{Frozen, Place, Target, ToMosd};
 use crate::wire::frame::{FrameBuffer, write_frame};
@@ -30,13 +34,13 @@ pub struct Proc {
     pub born: u64,
     pub settings: Settings,
     pub place: Place,
-    pub cpu_away_ns: u64,
     /// Why it could not move when it was last asked to.
     pub stays: Option<String>,
     /// Left MOSIX's care (mosnative): not listed, not moved.
     pub native: bool,
-    /// The move under way.
+    /// The move under way, and whether its mover has told the process to stop.
     pub moving: Option<Moving>,
+    pub seized: bool,
     /// The host's control connection, while away.
     pub ctl: Option<u64>,
     /// Whether and why it is frozen; then it is at home.
@@ -147,7 +151,7 @@ pub struct Interruption {
 pub struct Warden {
     pub tree: u64,
     pub filters: u32,
-    pub listener: Listener,
+    pub listener: Received,
     pub client: Option<Client>,
     pub retry_at: Instant,
     pub me: Ipv4Addr,
@@ -159,6 +163,14 @@ pub struct Warden {
     pub watch_at: Instant,
     /// Somebody wants a lease back.
     pub wanted: SignalFd,
+    /// CPU time used elsewhere; and the processes that it is about, to see their end.
+    pub ledger: Ledger,
+    pub pidfds: HashMap<i32, OwnedFd>,
+    /// Threads whose calls tell CPU time and are observed, those that wait, and those in native waits for children.
+    pub observed: HashMap<i32, Observed>,
+    pub held: Vec<Held>,
+    pub waiters: HashSet<i32>,
+    pub signals: SignalFd,
     pub lender: Lender,
     /// Closed when the first program has been executed.
     pub launch: Option<UnixStream>,
@@ -171,7 +183,7 @@ pub struct Warden {
 pub fn serve(
     job: &WardenJob,
     hello: &Hello,
-    listener: OwnedFd,
+    listener: Received,
     launch: Option<UnixStream>,
     lender: Lender,
 ) -> io::Result<()> {
@@ -206,13 +218,17 @@ enum Source {
     Ctl(u64),
     Mover(u64),
     Interruption(u64),
+    /// Threads under observation have stopped, or movers have ended.
+    Children,
+    /// A process with an account has ended.
+    Ended(i32),
 }
 
 impl Warden {
     fn new(
         job: &WardenJob,
         hello: &Hello,
-        listener: OwnedFd,
+        listener: Received,
         lender: Lender,
     ) -> io::Result<Warden> {
         let mut client = Client::connect(&Paths::from_env())?;
@@ -224,7 +240,7 @@ impl Warden {
         let mut warden = Warden {
             tree: job.tree,
             filters: hello.filters,
-            listener: Listener::from(listener),
+            listener,
             client: Some(client),
             retry_at: Instant::now(),
             me: welcome.address,
@@ -235,6 +251,12 @@ impl Warden {
             next: 1,
             watch_at: Instant::now(),
             wanted: SignalFd::new(&[lease::WANTED])?,
+            ledger: Ledger::default(),
+            pidfds: HashMap::new(),
+            observed: HashMap::new(),
+            held: Vec::new(),
+            waiters: HashSet::new(),
+            signals: SignalFd::new(&[SIGCHLD])?,
             lender,
             launch: None,
             launch_waits: false,
@@ -245,11 +267,20 @@ impl Warden {
         Ok(warden)
     }
 
+    /// What an earlier warden has left behind.
+    fn take_over(&mut self) -> io::Result<()> {
+        self.refresh();
+        self.find_waiters();
+        self.listener.release_all()
+    }
+
     pub fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
+    /// What is polled. Causes come behind what they have caused: what was said before a call was made is found ready with the call,
+    /// and is served first.
     fn sources(&self) -> (Vec<(i32, Interest)>, Vec<Source>) {
         let mut fds = vec![(self.listener.as_raw_fd(), Interest::Read)];
         let mut sources = vec![Source::Listener];
@@ -258,20 +289,24 @@ impl Warden {
             sources.push(source);
         };
         add(self.wanted.as_raw_fd(), Source::Wanted);
+        add(self.signals.as_raw_fd(), Source::Children);
+        for (pid, fd) in &self.pidfds {
+            add(fd.as_raw_fd(), Source::Ended(*pid));
+        }
+        for (id, interruption) in &self.interruptions {
+            add(interruption.done.as_raw_fd(), Source::Interruption(*id));
+        }
+        for (id, mover) in &self.movers {
+            add(mover.stream.as_raw_fd(), Source::Mover(*id));
+        }
+        for (id, ctl) in &self.ctls {
+            add(ctl.stream.as_raw_fd(), Source::Ctl(*id));
+        }
         if let Some(client) = &self.client {
             add(client.as_raw_fd(), Source::Mosd);
         }
         if let Some(launch) = &self.launch {
             add(launch.as_raw_fd(), Source::Launch);
-        }
-        for (id, ctl) in &self.ctls {
-            add(ctl.stream.as_raw_fd(), Source::Ctl(*id));
-        }
-        for (id, mover) in &self.movers {
-            add(mover.stream.as_raw_fd(), Source::Mover(*id));
-        }
-        for (id, interruption) in &self.interruptions {
-            add(interruption.done.as_raw_fd(), Source::Interruption(*id));
         }
         (fds, sources)
     }
@@ -285,7 +320,10 @@ impl Warden {
             .client
             .is_none()
             .then(|| self.retry_at.saturating_duration_since(now));
-        watch.into_iter().chain(retry).min()
+        let answer = self
+            .waits_until()
+            .map(|until| until.saturating_duration_since(now));
+        watch.into_iter().chain(retry).chain(answer).min()
     }
 
     /// Whether there is anything to look at now and then.
@@ -297,7 +335,11 @@ impl Warden {
 
     /// What a warden holds that fails is the next one's.
     fn serve_all(mut self) -> io::Result<()> {
-        let served = self.serve();
+        let taken_over = match self.launch {
+            None => self.take_over(),
+            Some(_) => Ok(()),
+        };
+        let served = taken_over.and_then(|()| self.serve());
         if served.is_err() {
             std::mem::forget(self);
         }
@@ -311,7 +353,7 @@ impl Warden {
         loop {
             let (fds, sources) = self.sources();
             let ready = poll::wait_events(&fds, self.timeout())?;
-            for (source, events) in sources.iter().zip(ready) {
+            for (source, events) in sources.iter().zip(ready).rev() {
                 match source {
                     Source::Listener if events.readable => self.notification()?,
                     // Nobody runs under the filter any more.
@@ -324,8 +366,17 @@ impl Warden {
                     Source::Ctl(id) => self.ctl_readable(*id),
                     Source::Mover(id) => self.mover_readable(*id),
                     Source::Interruption(id) => self.interrupted(*id),
+                    Source::Ended(pid) => {
+                        self.process_ended(*pid);
+                        self.settle();
+                    }
+                    Source::Children => {
+                        while self.signals.take().is_some() {}
+                        self.observed_events();
+                    }
                 }
             }
+            self.retry_waiting()?;
             self.tick();
         }
     }

@@ -45,7 +45,7 @@ pub const ROWS: &[Row] = &[
     fwd(225, "timer_getoverrun", &[]),
     fwd(226, "timer_delete", &[]),
     fwd(227, "clock_settime", &[V, In(Bytes(16))]),
-    fwd(228, "clock_gettime", &[V, TIMESPEC]).local_if(CLOCKS).note("CPU clocks by the host, clocks of devices at home"),
+    fwd(228, "clock_gettime", &[V, TIMESPEC]).local_if(CLOCKS).note("CPU clocks count time used anywhere"),
     fwd(229, "clock_getres", &[V, TIMESPEC]).local_if(CLOCKS),
     host(230, "clock_nanosleep", HostCall::ClockNanoSleep).args(&[V, V, In(Bytes(16)), Both(Bytes(16))]).waits(Continues),
     fwd(283, "timerfd_create", &[]),
