@@ -178,6 +178,7 @@ impl Warden {
         if let (Outcome::Done, Some(Target::Node(node))) = (outcome, to)
             && node != self.me
             && proc.ctl == Some(ctl)
+            && proc.place != Place::Away(node)
         {
             proc.place = Place::Away(node);
             proc.ctl = None;
