@@ -80,7 +80,7 @@ fn lines_without_moves(text: &str) -> Vec<&str> {
 
 #[test]
 fn a_cut_cable_ends_what_is_away_and_keeps_what_is_on_its_way() {
-    let text = run("cut", "counter", 180);
+    let text = run("cut", "counter", 300);
     assert_eq!(
         lines_without_moves(&text),
         [
@@ -96,7 +96,7 @@ fn a_cut_cable_ends_what_is_away_and_keeps_what_is_on_its_way() {
 
 #[test]
 fn what_is_scarce_stops_no_program() {
-    let text = run("scarce", "counter", 100);
+    let text = run("scarce", "counter", 300);
     assert_eq!(
         lines_without_moves(&text),
         [
@@ -113,7 +113,7 @@ fn what_is_scarce_stops_no_program() {
 /// costs that one process its life, and nobody else anything.
 #[test]
 fn a_hostile_guest_reaches_nothing() {
-    let text = run("hostile", "hostile", 100);
+    let text = run("hostile", "hostile", 300);
     assert_eq!(
         lines_without_moves(&text),
         [

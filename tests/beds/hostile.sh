@@ -10,7 +10,7 @@ listens() { on2 sh -c 'ss -ltn | grep -q :7777'; }
 waitfor listens
 # A number that no process of machine 1 has.
 on2 sh -c 'echo 30000 >/proc/sys/kernel/ns_last_pid; exec nsenter -t 1 -p -m sleep 1000' &
-waitfor on2 pgrep -x sleep
+waitfor on2 pgrep -x -f "sleep 1000"
 victim=$(on2 pgrep -x -f "sleep 1000")
 
 # (-L: where it is, is for it alone to say.)

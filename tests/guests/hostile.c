@@ -259,7 +259,7 @@ static void exhaustion(void) {
     there();
     char *huge = mmap(NULL, 1ul << 40, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (huge != MAP_FAILED) {
-        CALL(1, null, huge, 1ul << 28);
+        CALL(1, null, huge, 1ul << 26);
         CALL(0, null, huge, 1ul << 40);
         munmap(huge, 1ul << 40);
     }
@@ -269,7 +269,7 @@ static void exhaustion(void) {
     CALL(59, many, many, many);
     CALL(59, "/nonexistent", many, -8);
     CALL(217, null, many, -1);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 5; i++) {
         pid_t child = fork();
         if (child == 0)
             _exit(0);
