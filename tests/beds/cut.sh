@@ -11,8 +11,8 @@ waitfor test -s "$D/away"
 mosmigrate --wait $away 2
 mosmigrate --wait $idle 2
 
-# Slow enough that the cut comes in the middle.
-tc qdisc add dev cable root tbf rate 500mbit burst 128kb latency 10ms
+# Slow enough that the cut comes in the middle, also where it takes seconds to start a program.
+tc qdisc add dev cable root tbf rate 100mbit burst 128kb latency 10ms
 mosmigrate --wait $big 2 >"$D/big.move" 2>&1 &
 move=$!
 hosts() { test "$(on2 pgrep -c -f "^mos-host")" -ge 5; }
