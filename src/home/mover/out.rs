@@ -67,8 +67,10 @@ fn try_out(
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
     let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
-    if views(&areas).iter().any(|view| !lent.contains(view)) {
-        return Err(Stayed("it has just mapped a file shared".to_owned()));
+    let now = views(&areas);
+    if now.iter().any(|view| !lent.contains(view)) {
+        // It has just mapped another.
+        borrow(&now, warden)?;
     }
     let status = procfs::status(job.pid)?;
     let id = HomeId {
