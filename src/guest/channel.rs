@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::guest::calls::Carried;
-use crate::guest::host::{Call, Ending, Host, Phase};
+use crate::guest::host::{Call, Ending, Host, Phase, Thread};
 use crate::guest::repeat::unheard_code;
 use crate::image::Resume;
 use crate::migrate::deputy::Frame;
@@ -44,6 +44,17 @@ impl Host {
     pub fn take_queued_signals(&mut self, t: usize) -> io::Result<()> {
         while let Some(info) = self.threads[t].deputy.signals.pop_front() {
             self.signal_from_home(t, info)?;
+        }
+        Ok(())
+    }
+
+    /// Those of all threads.
+    pub fn take_all_queued_signals(&mut self) -> io::Result<()> {
+        let queued = |thread: &Thread| !thread.deputy.signals.is_empty();
+        while self.ending.is_none()
+            && let Some(t) = self.threads.iter().position(queued)
+        {
+            self.take_queued_signals(t)?;
         }
         Ok(())
     }

@@ -326,7 +326,7 @@ impl Host {
             self.nudge(t);
             self.check_sleep(t)?;
         }
-        Ok(())
+        self.take_all_queued_signals()
     }
 
     /// An interruption can come just before the call that it is meant for; it is asked for again until the call is answered.

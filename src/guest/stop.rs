@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::guest::host::{Ending, Host, Order, Phase};
+use crate::image::capture::Calls;
 use crate::migrate::deputy::SigInfo;
 use crate::migrate::tracee;
 use crate::sys::abi::{self, SIG_DFL, SIG_IGN};
@@ -98,11 +99,13 @@ impl Host {
 
     fn fault(&mut self, t: usize, signo: i32, info: [u8; 128]) -> io::Result<()> {
         let [handler, ..] = self.action_of(signo);
-        if handler != SIG_DFL && handler != SIG_IGN && self.threads[t].mask & abi::bit(signo) == 0 {
+        let caught =
+            handler != SIG_DFL && handler != SIG_IGN && self.threads[t].mask & abi::bit(signo) == 0;
+        if caught && !(signo == abi::SIGSEGV && self.grows_at_home(t, &info)?) {
             self.note_handler(t, signo);
             return self.go_on(t, signo);
         }
-        // Nobody catches it. At home the same instruction faults again, natively: core, wait status and message are those
+        // Nobody catches it, or it is none at home. There the same instruction faults again, natively: core, wait status and message are those
         // that a local process gives, and what fails only here (a page that home has) works there.
         if signo == abi::SIGTRAP {
             self.threads[t].pending.push_back(Box::new(info));
@@ -112,6 +115,21 @@ impl Host {
             to: Target::Home,
         });
         self.stop_all(Some(t))
+    }
+
+    /// Whether a fault is none at home, where a mapping may grow to the place that was touched. What the deputy's kernel reads for it
+    /// grows it, too; the call is one that fails when it has been read.
+    fn grows_at_home(&mut self, t: usize, info: &[u8; 128]) -> io::Result<bool> {
+        const NO_RESOURCE: u64 = 1 << 20;
+        let code = i32::from_le_bytes([info[8], info[9], info[10], info[11]]);
+        if code != abi::SEGV_MAPERR {
+            return Ok(false);
+        }
+        let place = u64::from_le_bytes(info[16..24].try_into().expect("eight bytes"));
+        let args = [NO_RESOURCE, place & !15, 0, 0, 0, 0];
+        let value = self.threads[t].deputy.raw_call(abi::SYS_SETRLIMIT, args)?;
+        self.take_queued_signals(t)?;
+        Ok(value == -i64::from(abi::EINVAL))
     }
 
     pub fn action_of(&self, signo: i32) -> [u64; 4] {

@@ -63,6 +63,7 @@ words! {
     SYS_PRCTL = libc::SYS_prctl;
     SYS_ARCH_PRCTL = libc::SYS_arch_prctl;
     SYS_GETRLIMIT = libc::SYS_getrlimit;
+    SYS_SETRLIMIT = libc::SYS_setrlimit;
     SYS_GETRUSAGE = libc::SYS_getrusage;
     SYS_TIMES = libc::SYS_times;
     SYS_GETTID = libc::SYS_gettid;
@@ -173,6 +174,8 @@ pub const SIGKILL: i32 = libc::SIGKILL;
 pub const SIGSTOP: i32 = libc::SIGSTOP;
 pub const SIGTRAP: i32 = libc::SIGTRAP;
 pub const SIGSEGV: i32 = libc::SIGSEGV;
+/// `si_code` of a SIGSEGV where nothing is mapped.
+pub const SEGV_MAPERR: i32 = 1;
 pub const SIGCHLD: i32 = libc::SIGCHLD;
 
 /// The bit of `signo` in a signal mask.

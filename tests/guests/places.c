@@ -20,6 +20,11 @@ static void fault(int sig) {
     siglongjmp(back, 1);
 }
 
+static void unexpected(int sig) {
+    (void)sig;
+    t_fail(__FILE__, __LINE__, "a fault where a mapping grows");
+}
+
 static int readable(volatile char *at) {
     if (sigsetjmp(back, 1))
         return 0;
@@ -59,12 +64,13 @@ static void places(void) {
     EQ(munmap(hole, 8 * PAGE), 0);
 }
 
-static void growing(void) {
+/* With a handler for faults or without: a fault where a mapping grows is none. */
+static void growing(int handled) {
     char *top = area(64, PROT_NONE, MAP_NORESERVE) + 60 * PAGE;
     EQ(munmap(top - 60 * PAGE, 60 * PAGE), 0);
     char *at = mmap(top, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
     CHECK(at == top);
-    signal(SIGSEGV, SIG_DFL);
+    signal(SIGSEGV, handled ? unexpected : SIG_DFL);
     *at = 'g';
     t_spin(0.004);
     for (int i = 1; i < 20; i++) {
@@ -77,6 +83,7 @@ static void growing(void) {
     EQ(*at, 'g');
     EQ(munmap(top - 20 * PAGE, 24 * PAGE), 0);
     signal(SIGSEGV, fault);
+    CHECK(!readable(top));
 }
 
 static void locked(void) {
@@ -123,7 +130,8 @@ int main(int argc, char **argv) {
     signal(SIGSEGV, fault);
     while (t_more()) {
         places();
-        growing();
+        growing(0);
+        growing(1);
         locked();
         limited();
     }
