@@ -9,7 +9,7 @@ use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
 use crate::sys::seccomp::{NATIVE, Notification, Response};
 use crate::sys::{mem, tracked};
-use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan};
+use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan, SocketWait};
 use crate::wire::control::Target;
 
 /// The guest's memory, as marshalling sees it.
@@ -193,6 +193,11 @@ impl Host {
         carried: Carried,
     ) -> io::Result<()> {
         let nr = notification.nr as u64;
+        if let Some(wait) = syscall::socket_wait(nr)
+            && let Some(left) = self.threads[t].resume.take_time(nr)
+        {
+            return self.await_socket(t, notification, wait, left);
+        }
         let mut left = match carried.left {
             Some(left) => Some(left),
             None => syscall::time_out_ns(nr, &notification.args, &self.memory(t))
@@ -224,6 +229,28 @@ impl Host {
                 steady,
             },
         )
+    }
+
+    /// A call on a socket with a time-out of its own is made again: what is left of that is waited out first.
+    pub fn await_socket(
+        &mut self,
+        t: usize,
+        notification: Notification,
+        wait: SocketWait,
+        left: Duration,
+    ) -> io::Result<()> {
+        let plan = syscall::until_ready(
+            notification.args,
+            wait,
+            left.as_nanos().min(u128::from(u64::MAX)) as u64,
+            &self.memory(t),
+            &self.home_view(t),
+        );
+        let carried = Carried {
+            left: Some(left),
+            ..Carried::default()
+        };
+        self.follow(t, notification, plan, carried)
     }
 
     /// A sleep or poll that began natively at home: its deadline is in the home kernel, which continues it. Its results

@@ -79,9 +79,10 @@ impl Host {
                 let moved = matches!(call.forward.step, Step::Piece { .. });
                 let done = call.done + if moved { value.max(0) as u64 } else { 0 };
                 let steady = call.steady || moved && self.is_file(t, args[0])?;
+                let left = call.left;
+                let left = left.map(|left| left.saturating_sub(call.issued.elapsed()));
                 let Call {
                     notification,
-                    left,
                     signalled,
                     disturbed,
                     ..
@@ -172,11 +173,12 @@ impl Host {
     }
 
     fn issue_again(&mut self, t: usize, mut call: Call) -> io::Result<()> {
-        call.left = call
-            .left
-            .map(|left| left.saturating_sub(call.issued.elapsed()));
+        let nr = call.notification.nr as u64;
+        call.left = self.time_left(t, &call)?;
+        if let (Some(wait), Some(left), 0) = (syscall::socket_wait(nr), call.left, call.done) {
+            return self.await_socket(t, call.notification, wait, left);
+        }
         if let Some(left) = call.left {
-            let nr = call.notification.nr as u64;
             syscall::with_time_left(nr, &mut call.forward, left.as_nanos() as u64);
         }
         call.signalled = false;
@@ -246,8 +248,8 @@ impl Host {
         } else if call.forward.request.nr == abi::SYS_RESTART_SYSCALL {
             // It is still in the home kernel's restart block.
             self.threads[t].resume = Resume::RestartBlock { nr };
-        } else if let Some(left) = call.left {
-            self.threads[t].resume = Resume::until(nr, left.saturating_sub(call.issued.elapsed()));
+        } else if let Some(left) = self.time_left(t, call)? {
+            self.threads[t].resume = Resume::until(nr, left);
         }
         let code = self.code_of_wait(t, &call.notification)?;
         self.complete(t, &call.notification, code)

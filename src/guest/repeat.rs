@@ -5,17 +5,17 @@
 //! before the host has heard of it; or the guest has moved in the middle of a call and stands in front of it.
 
 use std::io;
+use std::time::Duration;
 
-use crate::guest::host::{Host, Thread};
+use crate::guest::host::{Call, Host, Thread};
 use crate::guest::sleep::join;
 use crate::image::{self, Resume};
-use crate::migrate::tracee;
+use crate::migrate::{sockets, tracee};
 use crate::sys::abi::{self, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::mem;
 use crate::sys::regs::{Interrupted, NO_CALL, Regs};
 use crate::sys::seccomp::Notification;
-use crate::syscall::{Local, Restart, table};
-use crate::wire::channel::{INLINE_IN, Request};
+use crate::syscall::{self, Local, Restart, table};
 
 /// Bytes of a `syscall` instruction.
 const SYSCALL_LEN: u64 = 2;
@@ -67,18 +67,6 @@ pub fn unheard_code(nr: u64) -> i64 {
     }
 }
 
-/// The option of a socket that limits how long this call waits there.
-fn time_out_option(nr: u64) -> Option<u64> {
-    use abi::*;
-    match nr {
-        SYS_READ | SYS_READV | SYS_RECVFROM | SYS_RECVMSG | SYS_ACCEPT | SYS_ACCEPT4 => {
-            Some(SO_RCVTIMEO)
-        }
-        SYS_WRITE | SYS_WRITEV | SYS_SENDTO | SYS_SENDMSG | SYS_CONNECT => Some(SO_SNDTIMEO),
-        _ => None,
-    }
-}
-
 /// Whether the guest's own kernel may be what has interrupted the call.
 fn is_local(nr: u64) -> bool {
     table::find(nr).is_some_and(|row| row.local != Local::Never)
@@ -100,29 +88,39 @@ impl Host {
     pub fn code_of_wait(&mut self, t: usize, notification: &Notification) -> io::Result<i64> {
         let nr = notification.nr as u64;
         let code = waiting_code(nr);
-        match time_out_option(nr) {
-            Some(option) if self.has_time_out(t, notification.args[0], option)? => {
+        // A connect, too, fails after every handler then.
+        let option = match nr {
+            abi::SYS_CONNECT => Some(abi::SO_SNDTIMEO),
+            _ => syscall::socket_wait(nr).map(|wait| wait.option),
+        };
+        match option {
+            Some(option)
+                if self
+                    .socket_time_out(t, notification.args[0], option)?
+                    .is_some() =>
+            {
                 Ok(-ERESTARTNOHAND)
             }
             _ => Ok(code),
         }
     }
 
-    fn has_time_out(&mut self, t: usize, fd: u64, option: u64) -> io::Result<bool> {
-        const LEN: u64 = 16;
-        let place = self.threads[t].deputy.base + INLINE_IN;
-        let request = Request {
-            nr: abi::SYS_GETSOCKOPT,
-            args: [fd, abi::SOL_SOCKET, option, place + LEN, place, 0],
-            in_len: 4,
-            out_ptr: place + LEN,
-            out_fixed: LEN,
-            ..Request::default()
+    /// What is left of the time of a call that was interrupted, if it ends by itself.
+    pub fn time_left(&mut self, t: usize, call: &Call) -> io::Result<Option<Duration>> {
+        let nr = call.notification.nr as u64;
+        let whole = match (call.left, syscall::socket_wait(nr)) {
+            (None, Some(wait)) => {
+                self.socket_time_out(t, call.notification.args[0], wait.option)?
+            }
+            (left, _) => left,
         };
-        let deputy = &mut self.threads[t].deputy;
-        let (value, time) = deputy.rpc(&request, &(LEN as u32).to_le_bytes())?;
+        Ok(whole.map(|whole| whole.saturating_sub(call.issued.elapsed())))
+    }
+
+    fn socket_time_out(&mut self, t: usize, fd: u64, option: u64) -> io::Result<Option<Duration>> {
+        let time = sockets::option(&mut self.threads[t].deputy, fd, option)?;
         self.take_queued_signals(t)?;
-        Ok(value == 0 && time.iter().any(|byte| *byte != 0))
+        Ok(time)
     }
 }
 

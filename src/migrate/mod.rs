@@ -25,6 +25,7 @@ pub mod answers;
 pub mod deputy;
 pub mod fault;
 pub mod mirror;
+pub mod sockets;
 pub mod source;
 pub mod target;
 pub mod tracee;

@@ -34,6 +34,7 @@ pub mod print;
 mod row;
 mod shape;
 mod shapes;
+mod sockets;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub use filter::{Rule, filter_rules};
 pub use memory::{Fault, Fds, GuestMemory, Home, StrError};
 pub use pack::PIECE;
 pub use row::{Class, HostCall, Local, Restart, Row, Test, TimeOut};
+pub use sockets::{SocketWait, poll_input, socket_wait, until_ready};
 pub use timeouts::{temporary_mask, time_out_ns, with_time_left};
 pub use unpack::{Unpack, When};
 
@@ -112,6 +114,8 @@ pub enum Step {
     TryWrite { room: u64 },
     /// vmsplice: how much is in the pipe, which can hold `room` bytes?
     AskLevel { room: u64 },
+    /// Waits until a socket is ready for a call whose time is counted from earlier on.
+    AwaitReady,
     /// Asks how many semaphores a set has, before all their values can travel.
     CountSemaphores,
 }
@@ -216,6 +220,9 @@ pub fn after(
                 args, mem, home, most,
             )))
         }
+        Step::AwaitReady if value == 0 => After::Done(-errno::EAGAIN),
+        Step::AwaitReady if value < 0 => After::Done(value),
+        Step::AwaitReady => After::More(Box::new(plan(nr, args, mem, home))),
         Step::CountSemaphores if value < 0 => After::Done(value),
         Step::CountSemaphores => After::More(Box::new(shapes::semaphores(
             nr,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::seize::{self, Held, HeldThread};
-use crate::home::mover::{FromMover, Leases, OutJob, View, register, start};
+use crate::home::mover::{FromMover, Leases, OutJob, View, register, start, times};
 use crate::image::capture::Calls;
 use crate::image::pages::Files;
 use crate::image::{Area, HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
@@ -163,6 +163,7 @@ pub(super) fn complete(
     let mut threads = Vec::with_capacity(held.len());
     for HeldThread { deputy, thread } in held.iter_mut().rev() {
         inner = capture::inner_state(deputy)?;
+        times::of_socket(deputy, thread)?;
         threads.push(Thread {
             altstack: inner.altstack,
             clear_tid: inner.clear_tid,

@@ -91,6 +91,8 @@ fn prepare(pid: i32, thread: &Thread, mut deputy: Deputy) -> io::Result<Ready<'_
     if let Resume::Written { bytes, .. } = thread.resume {
         // Part of a write was made: natively that part is its result.
         (regs[RAX], regs[RIP]) = (bytes, regs[RIP] + SYSCALL_LEN);
+    } else if times::is_over(&mut deputy, thread)? {
+        (regs[RAX], regs[RIP]) = (-i64::from(abi::EAGAIN) as u64, regs[RIP] + SYSCALL_LEN);
     } else if let Some((nr, code)) = thread.interrupted {
         if let Ok(running) = Running::seize(thread.tid, 0) {
             set_altstack(thread, &mut deputy)?;

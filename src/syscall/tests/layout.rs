@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::syscall::{
-    Fault, Forward, GuestMemory, Home, HostCall, PIECE, Plan, Step, forward, plan, plan_exec,
-    temporary_mask, time_out_ns, with_time_left,
+    After, Fault, Forward, GuestMemory, Home, HostCall, PIECE, Plan, Step, after, forward, plan,
+    plan_exec, socket_wait, temporary_mask, time_out_ns, until_ready, with_time_left,
 };
 use crate::wire::channel::{INLINE_IN, STAGING_SIZE};
 
@@ -288,4 +288,22 @@ fn a_short_answer_harms_no_one() {
     let stat = forwarded(plan(4, [0x60_0200, 0x60_0000, 0, 0, 0, 0], &mem, &HOME));
     assert_eq!(stat.unpack.finish(&mem, 0, &[0; 10]), -5);
     assert_eq!(stat.unpack.finish(&mem, -2, &[]), -2);
+}
+
+#[test]
+fn a_socket_is_waited_for_no_longer_than_there_is_time() {
+    let mem = Pages::default();
+    let args = [3, 0x10_0000, 0, 0, 0, 0];
+    let wait = socket_wait(0).unwrap();
+    let asked = forwarded(until_ready(args, wait, 1_500_000_000, &mem, &HOME));
+    assert_eq!(asked.request.nr, 271);
+    let words = [1u64, 500_000_000].map(u64::to_le_bytes).concat();
+    assert!(asked.input.windows(16).any(|part| part == words));
+    let pollfd = [3, 0, 0, 0, 1, 0, 0, 0];
+    assert!(asked.input.windows(8).any(|part| part == pollfd));
+    let next = |value: i64| after(&asked, 0, args, &mem, &HOME, value);
+    assert_eq!(next(0), After::Done(-11));
+    assert_eq!(next(-9), After::Done(-9));
+    assert_eq!(next(1), After::More(Box::new(plan(0, args, &mem, &HOME))));
+    assert_eq!(socket_wait(42), None);
 }
