@@ -22,6 +22,7 @@ use cluster::{Cluster, wait_until};
 use counter::{Counter, Ended};
 use mos::migrate::fault::FREEZE_POINTS;
 use mos::sys::unix;
+use mos::wire::client::Client;
 use mos::wire::control::{FromMosd, Frozen, Outcome, ProcInfo, Target, ToMosd};
 use random::Random;
 
@@ -495,4 +496,61 @@ fn users_may_have_directories_of_their_own() {
         panic!("it was frozen");
     };
     assert!(why.starts_with("cannot freeze to"), "{why}");
+}
+
+#[test]
+fn killed_movers_wardens_and_daemons_lose_no_frozen_process() {
+    let mut cluster = Cluster::start(2);
+    let seed = random::seed("MOS_SEED");
+    let mut random = Random::new(seed);
+    let counters: Vec<Counter> = (0..3).map(|_| Counter::start(&cluster)).collect();
+    let until = Instant::now() + Duration::from_secs(12);
+    let (mut killed, mut orders) = (Vec::new(), 0);
+    while Instant::now() < until {
+        for counter in &counters {
+            // Nobody waits: the next blow may come in the middle of it.
+            let to = [FREEZE, Target::Continue, Target::Node(cluster.address(2))]
+                [random.below(3) as usize];
+            let pid = counter.pid() as i32;
+            let (wait, order) = (false, Client::connect(&cluster.paths(1)));
+            let given = order.and_then(|mut client| {
+                client.set_timeout(Some(Duration::from_secs(10)))?;
+                client.ask(&ToMosd::Move { pid, to, wait })
+            });
+            orders += u32::from(given.is_ok());
+        }
+        std::thread::sleep(Duration::from_micros(random.below(60_000)));
+        let what =
+            ["mos-mover", "mos-mover", "mos-mover", "guarded", "mosd"][random.below(5) as usize];
+        if what == "mosd" {
+            cluster.kill_node(1);
+            cluster.start_node(1);
+            killed.push(what);
+        } else if let Some(pid) = parts::find(&cluster, what).first() {
+            parts::kill(*pid);
+            killed.push(what);
+        }
+        for counter in &counters {
+            assert!(
+                counter.runs(),
+                "seed {seed}, killed {killed:?}: {}",
+                counter.said()
+            );
+        }
+    }
+    println!("{orders} orders, killed {}", killed.len());
+    for counter in &counters {
+        wait_until("it goes on", || {
+            order(&cluster, counter.pid() as i32, Target::Continue);
+            counter.grows()
+        });
+        counter.tell_to_stop();
+    }
+    for counter in counters {
+        assert_eq!(
+            counter.wait(),
+            Ended::Well,
+            "seed {seed}, killed {killed:?}"
+        );
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::unix::{euid, random_u64};
+use super::unix::{check, euid, random_u64};
 
 /// A new file in this directory, for reading and writing.
 ///
@@ -31,6 +32,28 @@ fn has_none(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)
     )
+}
+
+/// Waits until no other process has this file for itself, and has it from then on: until this process ends, or closes any descriptor
+/// of it. Who shares the open file with others is told from them all the same.
+///
+/// # Errors
+///
+/// When the file system has no locks.
+pub fn have(file: &File) -> io::Result<()> {
+    // SAFETY: a `flock` is plain numbers.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as i16;
+    lock.l_whence = libc::SEEK_SET as i16;
+    loop {
+        // SAFETY: `lock` outlives the call; all of the file is meant by length 0.
+        let locked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLKW, &raw const lock) };
+        match check(locked) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Does something with files with the rights of user `uid`; of this process's user where they are the same.
@@ -62,6 +85,19 @@ pub fn as_user<T>(uid: u32, action: impl FnOnce() -> io::Result<T>) -> io::Resul
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn one_process_has_it() {
+        let file = create(&std::env::temp_dir()).unwrap();
+        have(&file).unwrap();
+        have(&file).unwrap();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let script = "import fcntl, sys\nf = open(sys.argv[1], 'r+')\ntry:\n    fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\nexcept OSError:\n    sys.exit(7)";
+        let tried = std::process::Command::new("python3")
+            .args(["-c", script, &path])
+            .status();
+        assert!(tried.is_err() || tried.unwrap().code() == Some(7));
+    }
 
     #[test]
     fn a_new_file_has_no_name_and_its_makers_rights() {

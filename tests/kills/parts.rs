@@ -2,9 +2,13 @@
 
 use crate::cluster::Cluster;
 
-/// Those of this name (`mos-host`, `mos-mover`, `mos-warden`), or the guards whose warden lives.
+/// Those of this name (`mos-host`, `mos-mover`, `mos-warden`), the guards whose warden lives, or the wardens whose guard does
+/// (`guarded`).
 pub fn find(cluster: &Cluster, name: &str) -> Vec<u32> {
-    let wanted = if name == "guard" { "mos-warden" } else { name };
+    let wanted = match name {
+        "guard" | "guarded" => "mos-warden",
+        name => name,
+    };
     let ours: Vec<u32> = std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -15,6 +19,11 @@ pub fn find(cluster: &Cluster, name: &str) -> Vec<u32> {
             .iter()
             .copied()
             .filter(|pid| ours.iter().any(|other| parent(*other) == Some(*pid)))
+            .collect(),
+        "guarded" => ours
+            .iter()
+            .copied()
+            .filter(|pid| ours.iter().any(|other| parent(*pid) == Some(*other)))
             .collect(),
         "mos-warden" => ours
             .iter()

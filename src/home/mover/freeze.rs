@@ -13,7 +13,7 @@ use crate::image::{Area, HomeId, Meta, check};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
-use crate::sys::{abi, procfs, tracked, unix};
+use crate::sys::{abi, nameless, procfs, tracked, unix};
 use crate::wire::channel::{COMMIT, NO_CALL, Request};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
@@ -81,6 +81,8 @@ fn try_freeze(
     };
     still(&mut threads, &meta)?;
     fault::point("freeze.park")?;
+    // Until this mover has ended nobody else deals with it.
+    nameless::have(&image)?;
     park::park(job.pid, &mut threads, &image, order.why)?;
     // It is frozen, whatever becomes of the rest.
     if let Err(error) = fault::point("freeze.parked").and_then(|()| {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
 use crate::home::mover::back::Arrival;
@@ -13,20 +14,20 @@ use crate::migrate::deputy::{Deputy, Frame};
 use crate::migrate::fault;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::sys::process::random;
-use crate::sys::{tracked, unix};
+use crate::sys::{nameless, tracked, unix};
 use crate::wire::channel::{INLINE_IN, NO_CALL, Request};
 use crate::wire::control::Outcome;
 use crate::wire::frame::read_frame;
 
 /// Has frozen process `pid` go on; on failure it stays frozen, unless its image cannot be read at all.
 pub fn thaw(pid: i32) -> Outcome {
-    let parked = match park::parked(pid) {
-        Ok(Some(parked)) => parked,
+    let (parked, file) = match have(pid) {
+        Ok(Some(had)) => had,
         Ok(None) => return Outcome::Done,
         Err(_) if !tracked::alive(pid) => return Outcome::Gone,
         Err(error) => return Outcome::Stayed(error.to_string()),
     };
-    match try_thaw(pid, &parked) {
+    match try_thaw(pid, &parked, file) {
         Ok(()) => Outcome::Done,
         Err(error) if !tracked::alive(pid) => {
             log::info!("process {pid} ended while it was being brought back: {error}");
@@ -46,9 +47,27 @@ pub fn thaw(pid: i32) -> Outcome {
     }
 }
 
-fn try_thaw(pid: i32, parked: &Parked) -> io::Result<()> {
+/// The process and its image, when no other mover deals with it any more: the warden that started one may have been killed.
+fn have(pid: i32) -> io::Result<Option<(Parked, File)>> {
+    while let Some(parked) = park::parked(pid)? {
+        let file = File::from(park::take(pid, parked.fds[0])?);
+        nameless::have(&file)?;
+        let now = match park::parked(pid)? {
+            Some(now) if now.fds == parked.fds => File::from(park::take(pid, now.fds[0])?),
+            _ => continue,
+        };
+        let same = now.metadata()?.ino() == file.metadata()?.ino();
+        // To close any descriptor of a file is to let go of it: this one stays.
+        std::mem::forget(now);
+        if same {
+            return Ok(Some((parked, file)));
+        }
+    }
+    Ok(None)
+}
+
+fn try_thaw(pid: i32, parked: &Parked, mut file: File) -> io::Result<()> {
     fault::point("thaw.begin")?;
-    let mut file = File::from(park::take(pid, parked.fds[0])?);
     file.rewind()?;
     let mut reader = store::Reader::new(file)?;
     let meta: Meta = read_frame(&mut reader, FRAME_LIMIT)?;

@@ -2,7 +2,7 @@
 
 use crate::home::mover::{Job, Order, park};
 use crate::home::warden::state::{Moving, Warden};
-use crate::wire::control::{Frozen, Outcome, Target};
+use crate::wire::control::{Frozen, Outcome, Place, Target};
 
 /// Whether it is an order of the policy, which the user may forbid.
 pub fn is_automatic(to: Target) -> bool {
@@ -15,6 +15,17 @@ impl Warden {
     pub fn freeze(&mut self, pid: i32, order: Order) {
         if let Some(job) = self.out_job(pid, self.me, None) {
             self.start_freezer(pid, &Job::Freeze(job, order));
+        }
+    }
+
+    /// Whether it is frozen is known by the process itself: movers that were killed, or that a warden before this one has started, do not
+    /// tell.
+    pub fn look_frozen(&mut self, pid: i32) {
+        if let Some(proc) = self.procs.get_mut(&pid) {
+            proc.frozen = match proc.place {
+                Place::Home => park::why(pid),
+                _ => Frozen::No,
+            };
         }
     }
 
@@ -69,9 +80,7 @@ impl Warden {
 
     /// A mover has frozen its process, or has had it go on, or has not.
     pub fn froze(&mut self, pid: i32, outcome: Outcome) {
-        if let Some(proc) = self.procs.get_mut(&pid) {
-            proc.frozen = park::why(pid);
-        }
+        self.look_frozen(pid);
         self.moved(pid, outcome);
         self.order_again(pid);
     }

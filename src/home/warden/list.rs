@@ -115,6 +115,8 @@ impl Warden {
 
     pub fn infos(&mut self) -> Vec<ProcInfo> {
         self.refresh();
+        let pids: Vec<i32> = self.procs.keys().copied().collect();
+        pids.into_iter().for_each(|pid| self.look_frozen(pid));
         let mut infos: Vec<ProcInfo> = self
             .procs
             .iter()

@@ -102,6 +102,7 @@ impl Warden {
             return self.outcome(pid, &moving, Outcome::Gone);
         }
         let held = self.is_held(pid);
+        self.look_frozen(pid);
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
