@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::home::mover::seize;
 use crate::home::warden::state::{Ctl, Proc, Warden};
-use crate::sys::{procfs, unix};
+use crate::sys::{procfs, tracked, unix};
 use crate::wire::control::{Outcome, Place, Target};
 use crate::wire::ctl::{FromHost, ToHost};
 use crate::wire::frame::{FrameBuffer, write_frame};
@@ -68,7 +68,7 @@ impl Warden {
         let mut messages = Vec::new();
         loop {
             match ctl.buffer.next::<FromHost>() {
-                Ok(Some(message)) if message.pid() == ctl.pid => messages.push(message),
+                Ok(Some(message)) if speaks_of(&message, ctl.pid) => messages.push(message),
                 Ok(None) => break,
                 Ok(Some(message)) => {
                     log::warn!(
@@ -304,4 +304,11 @@ impl Warden {
             self.to_host(ctl, &message);
         }
     }
+}
+
+/// Whether a message is of this process; an interruption is of one of its threads.
+fn speaks_of(message: &FromHost, pid: i32) -> bool {
+    let named = message.pid();
+    let thread = matches!(message, FromHost::Interrupt { .. });
+    named == pid || thread && tracked::tgid(named).is_ok_and(|of| of == pid)
 }

@@ -8,7 +8,7 @@ use crate::home::warden::observe::Observed;
 use crate::home::warden::state::Warden;
 use crate::sys::abi::{self, EFAULT, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
-use crate::sys::{mem, procfs, tracked};
+use crate::sys::{mem, procfs, stub, tracked};
 use crate::syscall::usage::{self, Elsewhere, Whose};
 use crate::wire::control::Place;
 
@@ -56,10 +56,12 @@ impl Warden {
         let Some(whose) = usage::whose(nr, &notification.args, pid) else {
             return self.go_on(&notification);
         };
+        // A deputy has left, whether or not that is known here.
+        let at_home = !stub::is_inside(notification.ip);
         let leaving = self
             .procs
             .get(&pid)
-            .is_some_and(|proc| proc.place == Place::Home && proc.moving.is_some());
+            .is_some_and(|proc| at_home && proc.place == Place::Home && proc.moving.is_some());
         let matters = self.matters(pid, whose) || leaving && whose == Whose::Waited;
         if !matters || self.is_of_one_of_many(&notification, pid) {
             return self.go_on(&notification);
@@ -71,7 +73,7 @@ impl Warden {
             return self.observe(notification, pid, whose);
         }
         // A mover wants it, and only one can trace it.
-        if self.procs.get(&pid).is_some_and(|proc| proc.seized) {
+        if self.is_being_stopped(pid, tid) {
             return self
                 .listener
                 .send(notification.id, Response::Error(ERESTARTNOINTR as i32))
@@ -79,6 +81,12 @@ impl Warden {
         }
         self.held.push(Held::Mover { notification, pid });
         Ok(())
+    }
+
+    /// Whether a mover has told this thread to stop, so that its call is repeated and not answered by the number that says so.
+    fn is_being_stopped(&self, pid: i32, tid: i32) -> bool {
+        self.procs.get(&pid).is_some_and(|proc| proc.seized)
+            && procfs::status(tid).is_ok_and(|status| status.tracer != 0)
     }
 
     /// Of a process with several threads it is not known which of them has used time elsewhere.
