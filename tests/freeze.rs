@@ -303,6 +303,7 @@ fn freeze_at_random(cluster: &Cluster, program: &mut Program, random: &mut Rando
 fn programs_do_the_same_when_frozen_at_random_under_shake() {
     let seed = random::seed("MOS_SEED");
     let mut random = Random::new(seed);
+    let mut frozen = 0;
     for words in PROGRAMS {
         let cluster = Cluster::start(3);
         let over = AtomicBool::new(false);
@@ -320,8 +321,10 @@ fn programs_do_the_same_when_frozen_at_random_under_shake() {
         });
         println!("{}: frozen {count} times", words[0]);
         assert_eq!(result, natively(words), "seed {seed}, {}", words[0]);
-        assert!(count > 0, "seed {seed}: it was never frozen");
+        frozen += count;
     }
+    // One that is short, or is moved each time that it is chosen, may come through without.
+    assert!(frozen > 0, "seed {seed}: nothing was ever frozen");
 }
 
 #[test]
