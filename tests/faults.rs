@@ -9,7 +9,7 @@ use std::sync::Mutex;
 /// Counts, and prints in between, so that a lost or doubled part would show. It is moved out, onward and home meanwhile; the
 /// armed point is met on the first of these moves that passes it.
 const SCRIPT: &str = r#"
-mosrun awk 'BEGIN { for (i = 0; i < 6; i++) { for (k = 0; k < 900000; k++) n += k % (i + 2); print i, n; fflush() } exit 7 }' >out 2>err &
+mosrun awk 'BEGIN { s = "x"; while (length(s) < '$SIZE') s = s s; for (i = 0; i < 6; i++) { for (k = 0; k < 900000; k++) n += k % (i + 2); print i, n + length(s) - length(s); fflush() } exit 7 }' >out 2>err &
 p=$!
 until [ -s out ]; do sleep 0.02; done
 for to in 2 3 home; do mosmigrate --wait $p $to >>moves 2>&1; done
@@ -17,7 +17,20 @@ wait $p
 echo "status $?" >>out
 "#;
 
-fn run(dir: &Path, fault: Option<&str>) -> String {
+/// Points that only a process which is moved while it runs passes, and others that it passes in another state than one that is not.
+const LIVE: [&str; 9] = [
+    "source.watch",
+    "source.round",
+    "source.stop",
+    "source.meta",
+    "source.pages",
+    "target.build",
+    "target.round",
+    "target.meta",
+    "target.pages",
+];
+
+fn run(dir: &Path, fault: Option<&str>, live: bool) -> String {
     fs::create_dir_all(dir).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mos"));
     command.args([
@@ -34,10 +47,18 @@ fn run(dir: &Path, fault: Option<&str>) -> String {
     if let Some(fault) = fault {
         command.env("MOS_FAULT", fault);
     }
+    // Large enough to be moved while it runs, or not.
+    command.env("SIZE", if live { "16000000" } else { "1" });
     let output = command.output().unwrap();
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
     assert!(output.status.success(), "{fault:?}: {output:?}");
     assert_eq!(read("err"), "", "{fault:?}; moves: {}", read("moves"));
+    if fault.is_some_and(|fault| LIVE.contains(&fault)) && live {
+        assert!(
+            read("moves").contains("fault injected"),
+            "{fault:?} was not met"
+        );
+    }
     read("out")
 }
 
@@ -49,8 +70,13 @@ fn scratch() -> PathBuf {
 
 /// Every point on the first of the moves that passes it, then every one that a later move passes: on the way on to node 3, and
 /// home. (A host that dies before it has sent its guest away takes it along; so senders other than home's only fail.)
-fn faults() -> Vec<String> {
-    let points = mos::migrate::fault::POINTS;
+fn faults() -> Vec<(String, bool)> {
+    let early = ["source.watch", "source.round", "target.round"];
+    let points = mos::migrate::fault::POINTS.iter();
+    let points: Vec<&str> = points
+        .filter(|point| !early.contains(*point))
+        .copied()
+        .collect();
     let mut faults: Vec<String> = points
         .iter()
         .flat_map(|point| [point.to_string(), format!("{point}:die")])
@@ -76,20 +102,34 @@ fn faults() -> Vec<String> {
     }
     // There the new host has taken over for good, and the memory dies with it.
     faults.retain(|fault| fault != "node-3/target.running:die");
-    faults
+    let live = LIVE
+        .iter()
+        .flat_map(|point| [point.to_string(), format!("{point}:die")]);
+    let later = [
+        "mos-host/source.round",
+        "node-3/target.round",
+        "node-3/target.round:die",
+        "mos-mover/target.round",
+        "mos-mover/target.round:die",
+    ];
+    let live = live.chain(later.map(String::from));
+    let live: Vec<(String, bool)> = live.map(|fault| (fault, true)).collect();
+    let all = faults.into_iter().map(|fault| (fault, false));
+    all.chain(live).collect()
 }
 
 #[test]
 fn exactly_one_copy_lives_on_whatever_fails() {
     let dir = scratch();
-    let expected = run(&dir.join("undisturbed"), None);
+    let expected = run(&dir.join("undisturbed"), None, false);
     assert!(expected.ends_with("status 7\n"), "{expected}");
     let faults = Mutex::new(faults());
     let next = || faults.lock().unwrap().pop();
     let work = || {
-        while let Some(fault) = next() {
-            let own = dir.join(fault.replace('/', "-"));
-            assert_eq!(run(&own, Some(&fault)), expected, "with {fault}");
+        while let Some((fault, live)) = next() {
+            let own = dir.join(format!("{}-{live}", fault.replace('/', "-")));
+            let got = run(&own, Some(&fault), live);
+            assert_eq!(got, expected, "with {fault}, {live}");
         }
     };
     std::thread::scope(|scope| {

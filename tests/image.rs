@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use mos::image::capture::{self, Calls, Injected};
-use mos::image::pages::Files;
+use mos::image::copier::{Copier, Files};
 use mos::image::restore::{Built, GuestBuilder, gadget};
-use mos::image::{Area, HomeId, Kind, Meta, Resume, areas, check, pages, vdso};
+use mos::image::{Area, HomeId, Kind, Meta, Resume, areas, check, vdso};
 use mos::sys::inject::Injector;
 use mos::sys::ptrace::{EXITKILL, Now, Running, Stopped, wait_for};
 use mos::sys::seccomp::{Response, Rule, Verdict, program};
@@ -139,7 +139,11 @@ fn capture_guest(pid: i32, meta: &Meta) -> Meta {
 fn build(from: i32, meta: &Meta, inside: bool) -> Built {
     let (mut here, mut there) = UnixStream::pair().unwrap();
     let areas = meta.areas.clone();
-    let send = move || pages::send_areas(from, &areas, Files::Send, &mut there).unwrap();
+    let send = move || {
+        let mut copier = Copier::new(from, Files::Send, None);
+        let look = copier.look_stopped(&areas).unwrap();
+        copier.send_last(&areas, &look, &mut there).unwrap();
+    };
     let sender = std::thread::spawn(send);
     let conn = inside.then(|| here.as_fd());
     let mut builder = GuestBuilder::create(meta, conn).unwrap();

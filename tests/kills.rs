@@ -76,7 +76,8 @@ fn programs_outlive_wardens_guards_movers_and_daemons() {
     let mut cluster = Cluster::start(3);
     let seed = random::seed("MOS_SEED");
     let mut random = Random::new(seed);
-    let counters: Vec<Counter> = (0..3).map(|_| Counter::start(&cluster)).collect();
+    let mut counters: Vec<Counter> = (0..2).map(|_| Counter::start(&cluster)).collect();
+    counters.push(Counter::start_large(&cluster));
     let until = Instant::now() + Duration::from_secs(12);
     let mut killed = Vec::new();
     while Instant::now() < until {
@@ -124,7 +125,10 @@ fn a_killed_host_ends_its_program_with_a_message_or_gives_it_back() {
     let mut random = Random::new(seed);
     let (mut lost, mut kept) = (0, 0);
     for round in 0..16 {
-        let counter = Counter::start(&cluster);
+        let counter = match round % 4 {
+            2 | 3 => Counter::start_large(&cluster),
+            _ => Counter::start(&cluster),
+        };
         let pid = counter.pid().to_string();
         cluster.tool(1, &["mosmigrate", &pid, "2"]);
         // From before the host exists to when the program has long been running there.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::guest::ctl::Ctl;
@@ -10,7 +11,9 @@ use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Thread, Weight};
 use crate::guest::maps::FileMaps;
 use crate::image::restore::{Built, GuestBuilder};
-use crate::image::{HomeId, Meta};
+use crate::image::{HomeId, Meta, layout};
+use crate::migrate::live::{Outgoing, Stage};
+use crate::migrate::rounds::MOST_STAGES;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::tracee;
 use crate::migrate::{fault, limit_silence, target};
@@ -95,10 +98,36 @@ fn unfit(offer: &Offer) -> Option<String> {
     None
 }
 
+/// Receives the process, stage by stage.
 fn build(conn: &mut TcpStream, offer: &Offer) -> io::Result<(Meta, Built)> {
-    let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
-    fault::point("target.meta")?;
-    meta.check()?;
+    let mut begun = None;
+    for _ in 0..MOST_STAGES {
+        match read_frame(conn, FRAME_LIMIT)? {
+            Stage::Early(meta) => {
+                fault::point("target.round")?;
+                meta.check_sketch()?;
+                let builder = continued(begun, conn, offer, &meta, false)?;
+                begun = Some((builder, meta));
+            }
+            Stage::Last(meta) => {
+                fault::point("target.meta")?;
+                meta.check()?;
+                let builder = continued(begun, conn, offer, &meta, true)?;
+                return Ok((*meta, builder.finish(&filter::program())?));
+            }
+        }
+    }
+    Err(invalid("the image comes in too many parts"))
+}
+
+/// The guest as one more stage makes it.
+fn continued(
+    begun: Option<(GuestBuilder, Box<Meta>)>,
+    conn: &mut TcpStream,
+    offer: &Offer,
+    meta: &Meta,
+    last: bool,
+) -> io::Result<GuestBuilder> {
     let offered = HomeId {
         node: offer.home,
         pid: offer.home_pid,
@@ -108,17 +137,31 @@ fn build(conn: &mut TcpStream, offer: &Offer) -> io::Result<(Meta, Built)> {
     };
     if meta.home != offered {
         // What was admitted is the offer.
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
+        return Err(invalid(
             "the image is of another process than the one offered",
         ));
     }
-    fault::point("target.build")?;
-    let mut builder = GuestBuilder::create(&meta, Some(conn.as_fd()))?;
+    let mut builder = match begun {
+        Some((mut builder, before)) if layout::continues(&before, meta) => {
+            builder.adopt(meta, last)?;
+            builder
+        }
+        other => {
+            drop(other);
+            fault::point("target.build")?;
+            match last {
+                true => GuestBuilder::create(meta, Some(conn.as_fd()))?,
+                false => GuestBuilder::sketch(meta, Some(conn.as_fd()))?,
+            }
+        }
+    };
     fault::point("target.pages")?;
     builder.receive(conn)?;
-    let built = builder.finish(&filter::program())?;
-    Ok((meta, built))
+    Ok(builder)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn assemble(
@@ -143,6 +186,8 @@ fn assemble(
         .map(|((image, tid), deputy)| Thread::arrived(image, tid, deputy))
         .collect();
     meta.nmigs += 1;
+    let written = built.watch.map(Arc::new);
+    let outgoing = Outgoing::of_guest(built.pid, &meta, written.clone());
     Ok(Host {
         watch: Watch::new()?,
         client_source: Source::new(&client),
@@ -167,6 +212,10 @@ fn assemble(
         numbered: built.numbered,
         clock_offsets: built.clock_offsets,
         files: FileMaps::new(built.files),
+        outgoing: Arc::new(Mutex::new(outgoing)),
+        written,
+        live: None,
+        begun: None,
         order: None,
         leaving: false,
         halted: false,

@@ -376,6 +376,9 @@ impl Host {
         if let Some(refused) = self.refuse(&order) {
             return self.report(&order, refused);
         }
+        if self.begin_live(order)? {
+            return Ok(());
+        }
         self.order = Some(order);
         self.stop_all(None)
     }

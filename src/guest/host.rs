@@ -2,18 +2,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::guest::ctl::Ctl;
+use crate::guest::live::Live;
 use crate::guest::repeat::Repeated;
 use crate::image::sandbox::Numbers;
 use crate::image::{self, Meta, Resume};
 use crate::migrate::deputy::{Deputy, SigInfo};
+use crate::migrate::live::Outgoing;
 use crate::sys::poll::{Source, Watch};
 use crate::sys::seccomp::{Listener, Notification};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::SignalFd;
+use crate::sys::writes::WriteWatch;
 use crate::syscall::{Fds, Forward};
 use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd, Weighed};
@@ -27,7 +31,7 @@ const CPU_REPORT: Duration = Duration::from_secs(1);
 const MOSD_AGAIN: Duration = Duration::from_millis(200);
 
 /// Descriptors that are waited for whatever the guest's threads are.
-const FIXED: usize = 4;
+const FIXED: usize = 5;
 
 /// A program's call that the deputy executes.
 pub struct Call {
@@ -185,6 +189,14 @@ pub struct Host {
     pub clock_offsets: (i64, i64),
     /// File mappings of the guest, which are anonymous memory here.
     pub files: crate::guest::maps::FileMaps,
+    /// Its memory, and what of it has been written here: with a move's own thread while it runs on.
+    pub outgoing: Arc<Mutex<Outgoing>>,
+    /// By which that is known.
+    pub written: Option<Arc<WriteWatch>>,
+    /// A move that has begun while the guest runs on.
+    pub live: Option<Live>,
+    /// What that has come to: the memory has been sent, but for the last round.
+    pub begun: Option<(Target, TcpStream)>,
     pub order: Option<Order>,
     /// The guest was told to stop so that it can leave.
     pub leaving: bool,
@@ -243,6 +255,7 @@ impl Host {
                 Some(_) => Source::NONE,
                 None => self.client_source,
             },
+            self.live.as_ref().map_or(Source::NONE, Live::source),
         ];
         let channels = self.threads.iter().map(|thread| thread.deputy.source());
         let sources: Vec<Source> = fixed.into_iter().chain(channels).collect();
@@ -308,6 +321,9 @@ impl Host {
         }
         if (fixed[3] || self.client.has_message()) && self.ending.is_none() {
             self.mosd_readable()?;
+        }
+        if fixed[4] && self.ending.is_none() {
+            self.live_over()?;
         }
         if !self.ctl.is_connected() && self.threads.iter().any(|thread| thread.interrupting) {
             self.interruption_over(|_| true)?;
@@ -473,7 +489,10 @@ impl Host {
             freezable: false,
             pid: self.info().pid,
             home: Some(self.meta.home.node),
-            movable: !self.weight.locked && !self.leaving && self.order.is_none(),
+            movable: !self.weight.locked
+                && !self.leaving
+                && self.order.is_none()
+                && self.live.is_none(),
             needmem: self.weight.needmem,
             decay: self.weight.decay,
             count_calls: !self.weight.cpujob,

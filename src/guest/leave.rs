@@ -4,10 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use crate::guest::host::{Ending, Host, Order, Thread};
+use crate::guest::host::{Ending, Host, Order, Phase, Thread};
+use crate::guest::live;
 use crate::guest::stop::alive;
 use crate::image::capture::Calls;
-use crate::image::pages::Files;
 use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
@@ -28,7 +28,9 @@ impl Host {
     /// Why an order cannot even be tried.
     pub fn refuse(&self, order: &Order) -> Option<Outcome> {
         match order.to {
-            _ if self.leaving => Some(Outcome::Stayed("another move is under way".to_owned())),
+            _ if self.leaving || self.live.is_some() => {
+                Some(Outcome::Stayed("another move is under way".to_owned()))
+            }
             Target::Node(node) if node == self.me => Some(Outcome::Done),
             Target::Best => Some(Outcome::Done),
             Target::Freeze { .. } | Target::Continue => Some(Outcome::Stayed(
@@ -63,6 +65,10 @@ impl Host {
             id: None,
             to: Target::Home,
         });
+        // What had begun is given up for a move that cannot wait. Its order is given again to whoever has the process then.
+        if let Some(live) = self.live.take() {
+            live.give_up();
+        }
         let mut left = self.try_leave(order.to);
         if order.to == Target::Home && order.id.is_none() {
             // It has to go: without home it cannot go on. A guest that has made itself unmovable is given up.
@@ -127,10 +133,32 @@ impl Host {
     }
 
     fn try_leave(&mut self, to: Target) -> Result<(), Stayed> {
-        let node = match to {
-            Target::Node(node) if node != self.meta.home.node => node,
-            _ => self.meta.home.node,
+        let node = self.goal(to);
+        let to_home = node == self.meta.home.node;
+        let mut conn = match self.begun.take() {
+            Some((begun, conn)) if begun == to => conn,
+            _ => {
+                let conn = self.connect(node)?;
+                let guest = self.guest();
+                live::lock(&self.outgoing).begin(guest, to_home);
+                conn
+            }
         };
+        let meta = self.capture()?;
+        live::lock(&self.outgoing).last(&mut conn, meta)?;
+        self.give(&mut conn, node)
+    }
+
+    /// The node that an order means.
+    pub fn goal(&self, to: Target) -> Ipv4Addr {
+        match to {
+            Target::Node(node) => node,
+            _ => self.meta.home.node,
+        }
+    }
+
+    /// A connection to a node that takes the guest.
+    pub fn connect(&mut self, node: Ipv4Addr) -> Result<TcpStream, Stayed> {
         let home = self.meta.home.node;
         let mut conn = if node == home {
             self.client.connect_node(node)?
@@ -139,24 +167,20 @@ impl Host {
         };
         limit_silence(&conn)?;
         source::offer(&mut conn, &self.opening(node)?)?;
-        if node == self.meta.home.node {
-            // From now on the memory at home is written: there is no way back to the state at departure.
-            let t = self.any();
-            self.threads[t].deputy.rpc(
-                &Request {
-                    flags: COMMIT | NO_CALL,
-                    ..Request::default()
-                },
-                &[],
-            )?;
+        // From now on the memory at home is written: there is no way back to the state at departure. If all threads are in calls,
+        // there was none before.
+        let idle = |thread: &Thread| !matches!(thread.phase, Phase::InCall(_) | Phase::Ending(_));
+        if node == home
+            && let Some(t) = self.threads.iter().position(idle)
+        {
+            let request = Request {
+                flags: COMMIT | NO_CALL,
+                ..Request::default()
+            };
+            self.threads[t].deputy.rpc(&request, &[])?;
+            self.take_queued_signals(t)?;
         }
-        let meta = self.capture()?;
-        let files = match node == self.meta.home.node {
-            true => Files::There,
-            false => Files::Send,
-        };
-        source::send_image(&mut conn, self.guest(), &meta, files)?;
-        self.give(&mut conn, node)
+        Ok(conn)
     }
 
     fn opening(&self, node: Ipv4Addr) -> io::Result<Opening> {

@@ -33,6 +33,25 @@ impl FileMaps {
         FileMaps(files.into_iter().collect())
     }
 
+    /// The same while the guest runs on: what it has mapped just now is left out.
+    pub fn label_known(&self, areas: &mut Vec<Area>) {
+        areas.retain(|area| match &area.file {
+            Some(here) => !area.is_program() || self.0.contains_key(&here.inode),
+            None => true,
+        });
+        for area in areas.iter_mut().filter(|area| area.is_program()) {
+            if let Some(here) = &mut area.file
+                && let Some(file) = self.0.get(&here.inode)
+            {
+                let offset = here.offset;
+                *here = FileArea {
+                    offset,
+                    ..file.clone()
+                };
+            }
+        }
+    }
+
     /// Gives areas their files' names at home.
     pub fn label(&self, areas: &mut [Area]) -> io::Result<()> {
         for area in areas.iter_mut().filter(|area| area.is_program()) {
@@ -133,6 +152,10 @@ impl Host {
         notification: &Notification,
         facts: &FileFacts,
     ) -> io::Result<()> {
+        if self.comes_home_live() {
+            // It is mapped at home as well, where memory is being written.
+            return self.go_home_for(t, notification, "maps a file while it is on its way home");
+        }
         let mut backing = Backing::new()?;
         let there = self
             .listener
@@ -277,11 +300,20 @@ impl Host {
         Ok(procfs::file_mapping(self.guest(), start)?.is_some_and(|next| next < end))
     }
 
-    /// `mremap`: what maps a file moves, grows and shrinks at home.
+    /// `mremap`: what maps a file moves, grows and shrinks at home. The kernel would not see memory as one of which a part only is watched.
     pub fn remap(&mut self, t: usize, notification: &Notification) -> io::Result<()> {
         let [start, len, ..] = notification.args;
         if self.maps_file(start, len.max(1))? {
             return self.go_home_for(t, notification, "moves a mapped file");
+        }
+        if start.is_multiple_of(PAGE) && len > 0 {
+            let end = start
+                .checked_add(len)
+                .and_then(|end| end.checked_next_multiple_of(PAGE));
+            if let (Some(watch), Some(end)) = (&self.written, end) {
+                // Where nothing is mapped the program's own call fails as well.
+                let _ = watch.remove(start, end);
+            }
         }
         self.let_through(t, notification)
     }

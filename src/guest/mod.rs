@@ -19,6 +19,7 @@ pub mod ctl;
 pub mod filter;
 pub mod host;
 pub mod leave;
+pub mod live;
 pub mod maps;
 pub mod repeat;
 pub mod signals;

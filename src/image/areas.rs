@@ -32,6 +32,17 @@ pub fn of_guest(pid: i32, built_from: &[Area]) -> io::Result<Vec<Area>> {
     Ok(areas)
 }
 
+/// While a process runs, areas may change between one and the next that is read: those that seem to overlap are left out.
+pub fn ascending(mut areas: Vec<Area>) -> Vec<Area> {
+    let mut end = 0;
+    areas.retain(|area| {
+        let behind = end <= area.start;
+        end = end.max(area.end);
+        behind
+    });
+    areas
+}
+
 fn used_stack(pid: i32, area: &Area, built_from: &[Area]) -> io::Result<u64> {
     let first = pagemap::present(pid, area.start, area.end)?;
     let lowest = first.first().map_or(area.end - PAGE, |range| range.0);

@@ -5,11 +5,14 @@ use std::io::{self, Read};
 use crate::image::gadget::{Call, DATA, DATA_LEN, run_list};
 use crate::image::layout::Place;
 use crate::image::pages::{self, Piece, ZEROS};
+use crate::image::ranges::{self, Range};
 use crate::image::restore::{GuestBuilder, invalid};
 use crate::image::{Kind, layout};
-use crate::sys::mem;
+use crate::sys::{mem, pagemap};
 
 const SYS_RECVMSG: u64 = 47;
+const SYS_MADVISE: u64 = 28;
+const MADV_DONTNEED: u64 = 4;
 const MSG_WAITALL: u64 = 0x100;
 
 impl GuestBuilder {
@@ -50,6 +53,7 @@ impl GuestBuilder {
     /// Step 6. What comes on the connection that was given to `create` the process receives by itself, where it can.
     pub fn receive(&mut self, conn: &mut impl Read) -> io::Result<()> {
         let mut buffer = Vec::new();
+        self.mentioned.clear();
         while let Some((pieces, bytes)) = pages::read_head(conn)? {
             let direct = match self.conn {
                 Some(_) => self.all_direct(&pieces)?,
@@ -65,8 +69,60 @@ impl GuestBuilder {
                 conn.read_exact(&mut buffer[done..bytes])?;
                 self.write_rest(&pieces, &buffer, done)?;
             }
+            self.note(&pieces)?;
         }
-        Ok(())
+        self.has_contents = true;
+        self.note_writes()
+    }
+
+    /// What the last round has not mentioned is gone, though an earlier one may have brought it.
+    pub(super) fn drop_the_rest(&mut self) -> io::Result<()> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        let mentioned = ranges::sorted(std::mem::take(&mut self.mentioned));
+        let mut void = Vec::new();
+        for place in self.places.iter().filter(|place| place.is_anonymous()) {
+            let there = pagemap::present(self.empty.pid, place.start, place.end)?;
+            void.extend(ranges::minus(&there, &mentioned));
+        }
+        self.make_zero(&void)
+    }
+
+    /// Drops what memory of its own the process has there.
+    fn make_zero(&mut self, void: &[Range]) -> io::Result<()> {
+        let calls: Vec<Call> = void
+            .iter()
+            .map(|(start, end)| {
+                let args = [*start, end - start, MADV_DONTNEED, 0, 0, 0];
+                Call::must("drop contents", SYS_MADVISE, args)
+            })
+            .collect();
+        let stub = self.stub;
+        run_list(self.injector()?, stub, &calls).map(drop)
+    }
+
+    /// Remembers what a batch was about; zeros take the place of what came before, and only what came before can be kept.
+    fn note(&mut self, pieces: &[Piece]) -> io::Result<()> {
+        let mut zeros = Vec::new();
+        for piece in pieces.iter().filter(|piece| !piece.file) {
+            let range = (piece.addr, piece.addr + u64::from(piece.len));
+            let anonymous = self.place_of(range.0, range.1 - range.0)?.is_anonymous();
+            let there = anonymous && ranges::holds(&self.kept, range.0, range.1);
+            if piece.kept && !there {
+                return Err(invalid("contents that never came"));
+            } else if !anonymous {
+                continue;
+            } else if !piece.zero {
+                self.mentioned.push(range);
+            } else if self.has_contents {
+                zeros.push(range);
+            }
+        }
+        match zeros.is_empty() {
+            true => Ok(()),
+            false => self.make_zero(&zeros),
+        }
     }
 
     /// Whether the process itself can receive these pieces. All of them must lie in its areas.
@@ -76,7 +132,7 @@ impl GuestBuilder {
             let place = self.place_of(piece.addr, u64::from(piece.len))?;
             let ours = piece.file || (piece.zero && place.file.is_some());
             let special = place.shared || matches!(place.kind, Kind::Vdso | Kind::Vvar);
-            direct &= place.first_prot() != 0 && !ours && !special;
+            direct &= (place.first_prot() != 0 || !piece.follows()) && !ours && !special;
         }
         Ok(direct)
     }
@@ -89,7 +145,7 @@ impl GuestBuilder {
             return Ok(0);
         }
         let base = self.stub + DATA;
-        let data = pieces.iter().filter(|piece| !piece.zero);
+        let data = pieces.iter().filter(|piece| piece.follows());
         let vector: Vec<u64> = data
             .flat_map(|piece| [piece.addr, u64::from(piece.len)])
             .collect();
@@ -115,6 +171,9 @@ impl GuestBuilder {
         let mut at = 0;
         for piece in pieces {
             let len = u64::from(piece.len);
+            if piece.kept {
+                continue;
+            }
             if piece.zero {
                 self.write_zeros(piece, len)?;
                 continue;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::{Area, FileArea, Kind, Meta};
+use crate::image::{Area, FileArea, Kind, Meta, ranges};
 use crate::sys::pagemap::PAGE;
 use crate::wire::channel::STUB_SIZE;
 
@@ -52,6 +52,32 @@ impl Place {
             PROT_READ | PROT_WRITE
         }
     }
+
+    /// The part of it between two addresses.
+    fn part(&self, start: u64, end: u64) -> Place {
+        let skipped = start - self.start;
+        let file = self.file.map(|backed| Backed {
+            offset: backed.offset + skipped,
+            ..backed
+        });
+        Place {
+            start,
+            end,
+            file,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is memory of the process's own only.
+    pub fn is_anonymous(&self) -> bool {
+        let normal = matches!(self.kind, Kind::Normal | Kind::Heap | Kind::Stack);
+        normal && !self.shared && self.file.is_none()
+    }
+
+    fn maps_the_same(&self, other: &Place) -> bool {
+        let stack = |place: &Place| place.kind == Kind::Stack;
+        self.file == other.file && stack(self) == stack(other)
+    }
 }
 
 /// The files that areas map, each once.
@@ -66,6 +92,19 @@ pub fn files(areas: &[Area]) -> Vec<FileArea> {
         }
     }
     files
+}
+
+/// Whether a guest that is being built from one image can be made that of another of the same process, later: not if another program
+/// was started meanwhile, or mos got another place in it.
+pub fn continues(before: &Meta, after: &Meta) -> bool {
+    let kernels = |meta: &Meta| -> Vec<Area> {
+        let mut areas = meta.areas.clone();
+        areas.retain(|area| matches!(area.kind, Kind::Vdso | Kind::Vvar));
+        areas
+    };
+    let fixed = |meta: &Meta| (meta.stub, meta.stack_limit, meta.vdso_hash.clone());
+    (&before.home, &before.comm, fixed(before)) == (&after.home, &after.comm, fixed(after))
+        && kernels(before) == kernels(after)
 }
 
 /// The program's areas of a guest, ascending; checked, so that nothing from the wire can touch anything but them.
@@ -158,6 +197,55 @@ pub fn holding(places: &[Place], start: u64, len: u64) -> Option<&Place> {
         .filter(|place| place.start <= start && end <= place.end)
 }
 
+/// What makes one layout of a guest that is being built another. Ranges ascend.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub unmap: Vec<(u64, u64)>,
+    pub map: Vec<Place>,
+    /// To be accessible while contents arrive, or no longer.
+    pub protect: Vec<Place>,
+    /// What stays, and may keep what it has.
+    pub kept: Vec<(u64, u64)>,
+}
+
+/// Compares two layouts. Views of files are mapped last of all, and the kernel's areas never change: neither is considered.
+pub fn changes(now: &[Place], wanted: &[Place]) -> Changes {
+    let here = |place: &&Place| !place.shared && !matches!(place.kind, Kind::Vdso | Kind::Vvar);
+    let now: Vec<&Place> = now.iter().filter(here).collect();
+    let wanted: Vec<&Place> = wanted.iter().filter(here).collect();
+    let mut points: Vec<u64> = now
+        .iter()
+        .chain(&wanted)
+        .flat_map(|place| [place.start, place.end])
+        .collect();
+    points.sort_unstable();
+    points.dedup();
+    let mut changes = Changes::default();
+    for pair in points.windows(2) {
+        let at = |places: &[&Place]| {
+            let next = places.partition_point(|place| place.end <= pair[0]);
+            let place = places.get(next).filter(|place| place.start <= pair[0]);
+            place.map(|place| place.part(pair[0], pair[1]))
+        };
+        match (at(&now), at(&wanted)) {
+            (None, None) => {}
+            (Some(_), None) => ranges::push(&mut changes.unmap, (pair[0], pair[1])),
+            (None, Some(place)) => changes.map.push(place),
+            (Some(is), Some(place)) if is.maps_the_same(&place) => {
+                ranges::push(&mut changes.kept, (pair[0], pair[1]));
+                if is.first_prot() != place.first_prot() {
+                    changes.protect.push(place);
+                }
+            }
+            (Some(_), Some(place)) => {
+                ranges::push(&mut changes.unmap, (pair[0], pair[1]));
+                changes.map.push(place);
+            }
+        }
+    }
+    changes
+}
+
 /// Ranges of the address space outside of some others (ascending, disjoint).
 pub fn outside(kept: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut at = 0;
@@ -238,5 +326,38 @@ mod tests {
         assert!(holding(&places, 0x3000, 1).is_none());
         assert!(holding(&places, 0x1000, u64::MAX).is_none());
         assert_eq!(outside(&[(5, 9), (9, 12)]), [(0, 5), (12, TASK_END)]);
+    }
+
+    #[test]
+    fn a_layout_becomes_another() {
+        let of = |areas: &[(u64, u64, Kind)]| places(&meta(areas)).unwrap();
+        let (a, b, c) = (0x10_0000, 0x20_0000, 0x30_0000);
+        let before = of(&[(a, b, Kind::Normal)]);
+        let mut after = of(&[(a, a + 0x1000, Kind::Normal), (b - 0x1000, c, Kind::Heap)]);
+        assert_eq!(
+            changes(&before, &before).kept,
+            [(a, b)],
+            "what is the same stays"
+        );
+        let plan = changes(&before, &after);
+        assert_eq!(plan.kept, [(a, a + 0x1000), (b - 0x1000, b)]);
+        assert_eq!(plan.unmap, [(a + 0x1000, b - 0x1000)]);
+        let mapped: Vec<_> = plan
+            .map
+            .iter()
+            .map(|place| (place.start, place.end))
+            .collect();
+        assert_eq!(mapped, [(b, c)]);
+        assert!(plan.protect.is_empty());
+        after[0].prot = 0;
+        let file = Backed {
+            file: 0,
+            offset: 0x7000,
+        };
+        after[1].file = Some(file);
+        let plan = changes(&before, &after);
+        assert_eq!(plan.protect.len(), 1);
+        assert_eq!(plan.unmap, [(a + 0x1000, b)]);
+        assert_eq!(plan.map[1].file.unwrap().offset, 0x8000);
     }
 }

@@ -5,12 +5,18 @@ pub mod backing;
 pub mod capture;
 pub mod check;
 mod contents;
+pub mod copier;
+mod finish;
 pub mod gadget;
 pub mod layout;
 pub mod pages;
+pub mod ranges;
+pub mod relayout;
 pub mod restore;
 pub mod sandbox;
+mod send;
 pub mod store;
+mod track;
 pub mod vdso;
 
 use std::io;
@@ -19,6 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ranges::Range;
 use crate::sys::process::realtime_ns;
 use crate::sys::regs::REGS;
 use crate::wire::channel::SIGINFO_LEN;
@@ -54,9 +61,23 @@ pub struct Meta {
     pub comm: String,
     /// User's word on the program interface (`-e`, `-w`, …) that the host must know.
     pub unsupported: u8,
+    /// Anonymous memory of which home has the same contents as this image, in ascending order; `None`: all of it.
+    pub home_has: Option<Vec<Range>>,
 }
 
 impl Meta {
+    /// What can be told of an early image by itself: of its threads, it has but the first one's number.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when it cannot be the image of a process.
+    pub fn check_sketch(&self) -> io::Result<()> {
+        match self.stub < layout::TASK_END && self.threads.len() == 1 {
+            true => Ok(()),
+            false => Err(incomplete()),
+        }
+    }
+
     /// What can be told of an image from the wire by itself.
     ///
     /// # Errors
@@ -65,6 +86,11 @@ impl Meta {
     pub fn check(&self) -> io::Result<()> {
         let signal =
             |info: &Vec<u8>| info.len() == SIGINFO_LEN && matches!(info[..4], [1..=64, 0, 0, 0]);
+        let listed = self.home_has.as_deref().unwrap_or_default();
+        let ascends = |pair: &[Range]| pair[0].1 <= pair[1].0;
+        if !listed.windows(2).all(ascends) || listed.iter().any(|range| range.0 >= range.1) {
+            return Err(incomplete());
+        }
         let first = self.stub;
         let stub = |stub: u64| stub == first || (first + THREADS..first + BIG).contains(&stub);
         let whole = |thread: &Thread| {
@@ -80,11 +106,12 @@ impl Meta {
         {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the image is not complete",
-        ))
+        Err(incomplete())
     }
+}
+
+fn incomplete() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the image is not complete")
 }
 
 /// Whose process it is.

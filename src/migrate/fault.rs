@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub const POINTS: &[&str] = &[
     "source.connect",
     "source.offer",
+    "source.watch",
+    "source.round",
     "source.stop",
     "source.stub",
     "source.inner",
@@ -20,6 +22,7 @@ pub const POINTS: &[&str] = &[
     "source.switch",
     "source.started",
     "target.verdict",
+    "target.round",
     "target.meta",
     "target.build",
     "target.pages",

@@ -4,8 +4,9 @@
 //! sender (mover at home, or host)          receiver (host, or mover at home)
 //!   Opening::Migrate / Return   ──────▶
 //!                               ◀──────   Verdict
+//!   Stage::Early, pages         ──────▶   begin to build             (as often as that helps, while the process runs on)
 //!   stop the process
-//!   Meta, pages                 ──────▶   build
+//!   Stage::Last, pages          ──────▶   build
 //!                               ◀──────   Built::Ready { port, token }
 //!   switch the deputy's channel ──────▶   (its answer arrives on the new channel)
 //!   Switched                    ──────▶
@@ -24,7 +25,9 @@ use std::time::Duration;
 pub mod answers;
 pub mod deputy;
 pub mod fault;
+pub mod live;
 pub mod mirror;
+pub mod rounds;
 pub mod sockets;
 pub mod source;
 pub mod target;

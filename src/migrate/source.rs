@@ -5,7 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsRawFd;
 
-use crate::image::{Meta, pages};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::sys::poll::{self, Interest};
@@ -48,19 +47,6 @@ pub fn offer(conn: &mut TcpStream, opening: &Opening) -> Result<(), Stayed> {
         Verdict::Accept => Ok(()),
         Verdict::Refuse(why) => Err(Stayed(why)),
     }
-}
-
-/// Sends everything: the receiver builds the process meanwhile.
-pub fn send_image(
-    conn: &mut TcpStream,
-    pid: i32,
-    meta: &Meta,
-    files: pages::Files,
-) -> Result<(), Stayed> {
-    fault::point("source.meta")?;
-    write_frame(conn, meta)?;
-    fault::point("source.pages")?;
-    pages::send_areas(pid, &meta.areas, files, conn).map_err(|error| reason(conn, error))
 }
 
 /// Waits until the receiver has built the process and gives it the deputies of all threads. On failure the sender still owns them,
@@ -126,7 +112,7 @@ fn await_word(conn: &mut TcpStream, deputy: &Deputy, why: &mut Stayed) -> Result
 }
 
 /// Why the receiver does not read on: it may have said so before it closed.
-fn reason(conn: &mut TcpStream, error: io::Error) -> Stayed {
+pub fn reason(conn: &mut TcpStream, error: io::Error) -> Stayed {
     let closed = matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe

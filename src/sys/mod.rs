@@ -27,3 +27,4 @@ pub mod tracked;
 #[cfg(test)]
 pub mod trial;
 pub mod unix;
+pub mod writes;

@@ -46,6 +46,9 @@ struct Region {
 }
 
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
+const PROTECT_MATCHING: u64 = 1 << 0;
+const CHECK_WATCHED: u64 = 1 << 1;
+const IS_WRITTEN: u64 = 1 << 1;
 const IS_FILE: u64 = 1 << 2;
 const IS_PRESENT: u64 = 1 << 3;
 const IS_SWAPPED: u64 = 1 << 4;
@@ -77,18 +80,39 @@ impl Pagemap {
         }
     }
 
+    /// Pages with contents between two addresses of watched memory that were written since this was last asked; from now on they
+    /// count as not written. `None`: not all of it is watched (see [`WriteWatch`](super::writes::WriteWatch)).
+    pub fn take_written(&self, start: u64, end: u64) -> io::Result<Option<Vec<(u64, u64)>>> {
+        let flags = PROTECT_MATCHING | CHECK_WATCHED;
+        match self.scan_for(start, end, (IS_WRITTEN, IS_PFNZERO), flags) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
     fn scan(&self, start: u64, end: u64, want: Want) -> io::Result<Vec<(u64, u64)>> {
-        let mut regions = [Region::default(); REGIONS];
-        let mut found = Vec::new();
         let without = match want {
             Want::Contents => IS_PFNZERO,
             Want::Own => IS_PFNZERO | IS_FILE,
         };
+        self.scan_for(start, end, (0, without), 0)
+    }
+
+    /// Pages in memory or swapped out that are all of `with` and nothing of `without`.
+    fn scan_for(
+        &self,
+        start: u64,
+        end: u64,
+        (with, without): (u64, u64),
+        flags: u64,
+    ) -> io::Result<Vec<(u64, u64)>> {
+        let mut regions = [Region::default(); REGIONS];
+        let mut found = Vec::new();
         let mut at = start;
         while at < end {
             let mut arg = ScanArg {
                 size: size_of::<ScanArg>() as u64,
-                flags: 0,
+                flags,
                 start: at,
                 end,
                 walk_end: 0,
@@ -96,7 +120,7 @@ impl Pagemap {
                 vec_len: REGIONS as u64,
                 max_pages: 0,
                 category_inverted: without,
-                category_mask: without,
+                category_mask: with | without,
                 category_anyof_mask: IS_PRESENT | IS_SWAPPED,
                 return_mask: IS_PRESENT | IS_SWAPPED,
             };

@@ -136,10 +136,20 @@ pub fn names_memory(rest: &str) -> bool {
 
 /// Whether descriptor `fd` of a process is open for writing.
 pub fn writes(pid: i32, fd: i32) -> io::Result<bool> {
+    Ok(open_flags(pid, fd)? & 3 != 0)
+}
+
+/// Whether devices may transfer straight to and from a process's memory: it has a descriptor that is open for that.
+pub fn transfers_directly(pid: i32) -> io::Result<bool> {
+    let direct = |fd| open_flags(pid, fd).is_ok_and(|flags| flags & libc::O_DIRECT as u32 != 0);
+    Ok(numbers(&format!("/proc/{pid}/fd"))?.into_iter().any(direct))
+}
+
+fn open_flags(pid: i32, fd: i32) -> io::Result<u32> {
     let text = text(pid, &format!("fdinfo/{fd}"))?;
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|value| u32::from_str_radix(value.trim(), 8).ok());
-    Ok(flags.ok_or_else(|| bad("fdinfo"))? & 3 != 0)
+    flags.ok_or_else(|| bad("fdinfo"))
 }
 
 /// The mappings of a process in the order of their addresses.
@@ -482,6 +492,7 @@ mod tests {
             std::process::id() as i32,
         );
         assert!(!writes(pid, file.as_raw_fd()).unwrap());
+        assert!(!transfers_directly(pid).unwrap());
         assert!(file_mapping(pid, 0).unwrap().is_some());
         assert_eq!(file_mapping(pid, 1 << 62).unwrap(), None);
     }

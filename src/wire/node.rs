@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

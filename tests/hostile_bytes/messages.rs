@@ -302,9 +302,13 @@ fn images_are_checked_before_anything_is_done() {
 fn contents_handshakes_and_answers() {
     let mut random = Random::new(random::seed("MOS_SEED"));
     let mut stream = Vec::new();
-    stream.extend(2u32.to_le_bytes());
+    stream.extend(3u32.to_le_bytes());
     stream.extend(4096u32.to_le_bytes());
-    for (addr, len, what) in [(0x40_0000u64, 4096u32, 0u32), (0x60_0000, 8192, 1)] {
+    for (addr, len, what) in [
+        (0x40_0000u64, 4096u32, 0u32),
+        (0x60_0000, 8192, 1),
+        (0x80_0000, 4096, 4),
+    ] {
         stream.extend(addr.to_le_bytes());
         stream.extend(len.to_le_bytes());
         stream.extend(what.to_le_bytes());
@@ -314,8 +318,11 @@ fn contents_handshakes_and_answers() {
     for _ in 0..FRAMES / 5 {
         let bytes = spoil(&mut random, &stream);
         let mut given = 0;
-        let _ = pages::receive(&mut &bytes[..], &mut |_, data| {
-            given += data.len();
+        let _ = pages::receive(&mut &bytes[..], &mut |_, got| {
+            given += match got {
+                pages::Got::Contents(data) => data.len(),
+                pages::Got::Kept(len) => len as usize,
+            };
             // A receiver has areas of a certain size; a piece of zeros may claim 4 GiB.
             if given > 1 << 20 {
                 Err(std::io::ErrorKind::InvalidData.into())

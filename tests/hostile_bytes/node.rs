@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mos::image::Meta;
+use mos::migrate::live::Stage;
 use mos::wire::auth;
 use mos::wire::codec;
 use mos::wire::control::{FromMosd, Place, ToMosd};
@@ -32,7 +33,9 @@ fn receive(conn: &mut TcpStream) -> std::io::Result<Sent> {
         panic!("{opening:?}")
     };
     write_frame(conn, &Verdict::Accept)?;
-    let meta = read_frame(conn, LIMIT)?;
+    let Stage::Last(meta) = read_frame(conn, LIMIT)? else {
+        panic!("a small process is moved at once")
+    };
     let mut pages = Vec::new();
     loop {
         let mut head = [0; 8];
@@ -41,7 +44,11 @@ fn receive(conn: &mut TcpStream) -> std::io::Result<Sent> {
         let count = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
         let bytes = u32::from_le_bytes(head[4..].try_into().unwrap()) as usize;
         if count == 0 {
-            return Ok(Sent { offer, meta, pages });
+            return Ok(Sent {
+                offer,
+                meta: *meta,
+                pages,
+            });
         }
         let mut rest = vec![0; count * 16 + bytes];
         conn.read_exact(&mut rest)?;
@@ -154,7 +161,8 @@ fn as_receiver(random: &mut Random, cluster: &mut Cluster, counter: &Counter) ->
 
 /// Sends spoilt images to node 2.
 fn as_sender(random: &mut Random, cluster: &Cluster, sent: &Sent) {
-    let meta = codec::encode(&sent.meta);
+    let whole = || Box::new(sent.meta.clone());
+    let stages = [Stage::Early(whole()), Stage::Last(whole())].map(|stage| codec::encode(&stage));
     for _ in 0..150 {
         let mut conn = cluster
             .client(3 - 2)
@@ -166,7 +174,7 @@ fn as_sender(random: &mut Random, cluster: &Cluster, sent: &Sent) {
         if read_frame::<Verdict>(&mut conn, LIMIT).is_err() {
             continue;
         }
-        let mut bytes = meta.clone();
+        let mut bytes = stages[random.below(2) as usize].clone();
         if random.below(2) == 0 {
             bytes = spoil(random, &bytes);
         }
@@ -223,7 +231,7 @@ fn as_host(random: &mut Random, cluster: &Cluster, counter: &Counter, sent: &Sen
         if returns {
             let mut meta = sent.meta.clone();
             meta.threads[0].regs[16] = 0;
-            let _ = write_frame(&mut conn, &meta);
+            let _ = write_frame(&mut conn, &Stage::Last(Box::new(meta)));
             let _ = conn.write_all(&sent.pages);
             let _ = write_frame(
                 &mut conn,

@@ -57,6 +57,12 @@ impl Counter {
         Counter::begin(cluster, variables, &[])
     }
 
+    /// One that is large enough to be moved while it runs.
+    #[allow(dead_code, reason = "not every test moves one")]
+    pub fn start_large(cluster: &Cluster) -> Counter {
+        Counter::begin(cluster, &[], &["16"])
+    }
+
     /// One that has a shared view of [`Counter::view`], and ends if that misses what was written there.
     #[allow(dead_code, reason = "not every test writes")]
     pub fn start_with_view(cluster: &Cluster) -> Counter {

@@ -7,8 +7,12 @@ use std::os::unix::net::UnixStream;
 
 use crate::home::mover::reconcile::{self, Plan};
 use crate::home::mover::{FromMover, register, resume, seize};
+use crate::image::pages::Got;
+use crate::image::ranges::{self, Range};
 use crate::image::{Area, Kind, Meta, areas, pages};
 use crate::migrate::deputy::Deputy;
+use crate::migrate::live::Stage;
+use crate::migrate::rounds::MOST_STAGES;
 use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, limit_silence, target};
 use crate::sys::pagemap::{Pagemap, Want};
@@ -56,11 +60,7 @@ fn try_back(
     let (_, port) = register(client)?;
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;
-    let meta: Meta = read_frame(conn, FRAME_LIMIT)?;
-    fault::point("target.meta")?;
-    let mut arrival = Arrival::new(pid, meta)?;
-    fault::point("target.pages")?;
-    pages::receive(conn, &mut |addr, data| arrival.page(addr, data))?;
+    let mut arrival = receive(pid, conn)?;
     let deputies = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
     arrival.finish(deputies, Some(warden))?;
     // The sender's copy is void from the switch on, whether or not it hears this.
@@ -68,37 +68,91 @@ fn try_back(
     Ok(())
 }
 
+/// Receives the process, stage by stage.
+fn receive(pid: i32, conn: &mut TcpStream) -> io::Result<Arrival> {
+    let mut waiting = BTreeMap::new();
+    for _ in 0..MOST_STAGES {
+        let (meta, last) = match read_frame(conn, FRAME_LIMIT)? {
+            Stage::Early(meta) => {
+                fault::point("target.round")?;
+                meta.check_sketch()?;
+                (meta, false)
+            }
+            Stage::Last(meta) => {
+                fault::point("target.meta")?;
+                meta.check()?;
+                (meta, true)
+            }
+        };
+        let mut arrival = Arrival::of(pid, *meta, waiting)?;
+        if last {
+            arrival.check_files()?;
+        }
+        fault::point("target.pages")?;
+        pages::receive(conn, &mut |addr, got| arrival.got(addr, got))?;
+        if last {
+            return Ok(arrival);
+        }
+        waiting = arrival.waiting;
+    }
+    Err(invalid("the image comes in too many parts"))
+}
+
 /// A process that is coming home.
 pub(super) struct Arrival {
     pid: i32,
     meta: Meta,
     plan: Plan,
-    /// Contents of areas that do not exist at home yet.
+    /// Contents of areas that do not exist at home yet, page by page.
     waiting: BTreeMap<u64, Vec<u8>>,
-    /// Ranges of `plan.kept` that were written, in ascending order of arrival.
-    written: Vec<(u64, u64)>,
+    /// What of `plan.kept` maps no file.
+    anonymous: Vec<Range>,
+    /// What the last stage has mentioned so far.
+    right: Vec<Range>,
 }
 
 impl Arrival {
+    /// All of it comes at once.
     pub(super) fn new(pid: i32, meta: Meta) -> io::Result<Arrival> {
         meta.check()?;
+        let arrival = Arrival::of(pid, meta, BTreeMap::new())?;
+        arrival.check_files()?;
+        Ok(arrival)
+    }
+
+    /// One more stage; what is `waiting` came in those before.
+    fn of(pid: i32, meta: Meta, waiting: BTreeMap<u64, Vec<u8>>) -> io::Result<Arrival> {
         let plan = reconcile::plan(&areas::areas(pid)?, &meta.areas, reserved(&meta));
-        if let Some((start, _)) = plan.lacking.first() {
-            let what = format!("no file is mapped at {start:#x} at home");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
+        let own = plan.kept.iter().filter(|(_, file)| !file);
+        let anonymous = ranges::sorted(own.map(|(range, _)| *range).collect());
         Ok(Arrival {
+            anonymous,
             pid,
             meta,
             plan,
-            waiting: BTreeMap::new(),
-            written: Vec::new(),
+            waiting,
+            right: Vec::new(),
         })
+    }
+
+    fn check_files(&self) -> io::Result<()> {
+        match self.plan.lacking.first() {
+            Some((start, _)) => Err(invalid(&format!("no file is mapped at {start:#x} at home"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What is said about a run of pages.
+    pub(super) fn got(&mut self, addr: u64, got: Got<'_>) -> io::Result<()> {
+        match got {
+            Got::Contents(data) => self.page(addr, data),
+            Got::Kept(len) => self.kept(addr, len),
+        }
     }
 
     /// Contents for one run of pages. They go straight into the home process where it has the area: it does not use its
     /// memory while it is away, and the host has told it to forget the way back.
-    pub(super) fn page(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
+    fn page(&mut self, addr: u64, data: &[u8]) -> io::Result<()> {
         let mut at = addr;
         let end = addr + data.len() as u64;
         while at < end {
@@ -111,16 +165,37 @@ impl Arrival {
                 Some(((start, stop), file)) if start <= at => {
                     let to = stop.min(end);
                     write_home(self.pid, at, slice(to), file)?;
-                    self.written.push((at, to));
+                    while let Some(page) = self.waiting.range(at..to).next().map(|(at, _)| *at) {
+                        self.waiting.remove(&page);
+                    }
                     at = to;
                 }
                 other => {
                     let to = other.map_or(end, |((start, _), _)| start.min(end));
-                    self.waiting.insert(at, slice(to).to_vec());
+                    for (page, data) in (at..)
+                        .step_by(PAGE as usize)
+                        .zip(slice(to).chunks(PAGE as usize))
+                    {
+                        self.waiting.insert(page, data.to_vec());
+                    }
                     at = to;
                 }
             }
         }
+        self.right.push((addr, end));
+        Ok(())
+    }
+
+    /// What it has not written while it was away is still here; or it came in an earlier stage.
+    fn kept(&mut self, addr: u64, len: u64) -> io::Result<()> {
+        let end = addr + len;
+        for (from, to) in ranges::minus(&[(addr, end)], &self.anonymous) {
+            let waiting = self.waiting.range(from..to).count() as u64;
+            if waiting != (to - from) / PAGE {
+                return Err(invalid("contents that never came"));
+            }
+        }
+        self.right.push((addr, end));
         Ok(())
     }
 
@@ -156,8 +231,10 @@ impl Arrival {
                 [*start, end - start, u64::from(*prot), 0, 0, 0],
             )?;
         }
-        self.forget_stale(deputy)?;
-        for (addr, data) in &self.waiting {
+        let right = ranges::sorted(std::mem::take(&mut self.right));
+        self.forget_stale(&right, deputy)?;
+        let waiting = self.waiting.iter();
+        for (addr, data) in waiting.filter(|(at, _)| ranges::holds(&right, **at, **at + 1)) {
             force(self.pid, *addr, data)?;
         }
         if let Some(warden) = warden {
@@ -192,22 +269,24 @@ impl Arrival {
     }
 
     /// Pages of its own that home still has and the image has not are dropped: they are zero now, or the file's.
-    fn forget_stale(&mut self, deputy: &mut Deputy) -> io::Result<()> {
-        self.written.sort_unstable();
+    fn forget_stale(&self, right: &[Range], deputy: &mut Deputy) -> io::Result<()> {
         let map = Pagemap::open(self.pid)?;
         for ((start, end), file) in &self.plan.kept {
             let want = if *file { Want::Own } else { Want::Contents };
-            for (from, to) in map.ranges(*start, *end, want)? {
-                for (from, to) in without(from, to, &self.written) {
-                    deputy.call(
-                        abi::SYS_MADVISE,
-                        [from, to - from, abi::MADV_DONTNEED, 0, 0, 0],
-                    )?;
-                }
+            let there = map.ranges(*start, *end, want)?;
+            for (from, to) in ranges::minus(&there, right) {
+                deputy.call(
+                    abi::SYS_MADVISE,
+                    [from, to - from, abi::MADV_DONTNEED, 0, 0, 0],
+                )?;
             }
         }
         Ok(())
     }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn reserved(meta: &Meta) -> (u64, u64) {
@@ -255,34 +334,4 @@ fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
             [area.start, len, u64::from(area.prot), flags, u64::MAX, 0],
         )
         .map(drop)
-}
-
-/// The parts of a range that no range of a sorted list covers.
-fn without(from: u64, to: u64, covered: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let mut rest = Vec::new();
-    let mut at = from;
-    let first = covered.partition_point(|(_, end)| *end <= from);
-    for (start, end) in covered[first..].iter().take_while(|(start, _)| *start < to) {
-        if *start > at {
-            rest.push((at, *start));
-        }
-        at = at.max(*end);
-    }
-    if at < to {
-        rest.push((at, to));
-    }
-    rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without;
-
-    #[test]
-    fn gaps_between_written_ranges_are_found() {
-        let written = [(0, 4), (8, 12), (20, 24)];
-        assert_eq!(without(2, 22, &written), [(4, 8), (12, 20)]);
-        assert_eq!(without(8, 12, &written), []);
-        assert_eq!(without(24, 30, &written), [(24, 30)]);
-    }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use crate::home::mover::places::Places;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
-use crate::image::pages::{self, Files};
+use crate::image::copier;
 use crate::image::store::{self, Aim};
 use crate::image::{Area, HomeId, Meta, check};
 use crate::migrate::deputy::Deputy;
@@ -140,13 +140,7 @@ fn write(pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
 fn write_by(aim: Aim, pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
     let mut writer = store::Writer::new(file, aim)?;
     write_frame(&mut writer, meta)?;
-    let own: Vec<Area> = meta
-        .areas
-        .iter()
-        .filter(|area| is_own(area))
-        .cloned()
-        .collect();
-    pages::send_areas(pid, &own, Files::There, &mut writer)?;
+    copier::send_own(pid, &meta.areas, &mut writer)?;
     writer.finish()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod back;
 mod freeze;
+mod live;
 pub mod out;
 pub mod park;
 mod places;

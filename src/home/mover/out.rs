@@ -2,18 +2,20 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use crate::home::mover::seize::{self, Held, HeldThread};
-use crate::home::mover::{FromMover, Leases, OutJob, View, register, start, times};
+use crate::home::mover::{FromMover, Leases, OutJob, View, live, register, start, times};
 use crate::image::capture::Calls;
-use crate::image::pages::Files;
 use crate::image::{Area, HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
+use crate::migrate::live::{Outgoing, worthwhile};
 use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, FRAME_LIMIT, Stayed};
 use crate::migrate::{fault, limit_silence};
 use crate::sys::process::{self, RLIMIT_AS, RLIMIT_DATA};
 use crate::sys::tracked::monotonic_offsets;
+use crate::sys::writes::WriteWatch;
 use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
@@ -64,6 +66,8 @@ fn try_out(
         let bytes = areas.iter().map(|area| area.end - area.start).sum();
         (offer(job, home, bytes, client)?, views)
     };
+    let mut outgoing = Outgoing::from_home(job.pid, watch(job, warden, *attached)?.map(Arc::new));
+    outgoing.rounds(&mut conn, || live::sketch(job, identity(job, home)?))?;
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
     let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
@@ -72,22 +76,39 @@ fn try_out(
         // It has just mapped another.
         borrow(&now, warden)?;
     }
-    let status = procfs::status(job.pid)?;
-    let id = HomeId {
-        node: home,
-        pid: job.pid,
-        tree: job.tree,
-        uid: status.uid,
-        gid: status.gid,
-    };
+    let id = identity(job, home)?;
     let meta = complete(job, id, &mut threads, areas)?;
-    source::send_image(&mut conn, job.pid, &meta, Files::Send)?;
+    let meta = outgoing.last(&mut conn, meta)?;
     threads[0]
         .deputy
         .set_actions(&mirrored_all(&meta.actions, meta.stub))?;
     let mut deputies: Vec<&mut Deputy> = threads.iter_mut().map(|held| &mut held.deputy).collect();
     source::hand_over(&mut conn, &mut deputies, meta.stub, job.node)?;
     Ok(Outcome::Done)
+}
+
+/// The process is large enough to be moved while it runs, and its kernel notes what it writes meanwhile. One that is about to start is not.
+fn watch(
+    job: &OutJob,
+    warden: &mut UnixStream,
+    starts: bool,
+) -> Result<Option<WriteWatch>, Stayed> {
+    match !starts && worthwhile(job.pid)? {
+        true => live::watch(job.pid, warden),
+        false => Ok(None),
+    }
+}
+
+/// Whose process it is.
+fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
+    let status = procfs::status(job.pid)?;
+    Ok(HomeId {
+        node: home,
+        pid: job.pid,
+        tree: job.tree,
+        uid: status.uid,
+        gid: status.gid,
+    })
 }
 
 /// Asks the node whether it takes the process, which has areas of so many bytes.
@@ -191,6 +212,7 @@ pub(super) fn complete(
         nmigs: job.nmigs,
         comm: procfs::comm(job.pid)?,
         unsupported: job.unsupported as u8,
+        home_has: None,
     })
 }
 

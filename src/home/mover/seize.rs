@@ -34,7 +34,7 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// An alternate stack that `rt_sigreturn` finds invalid and therefore ignores: the process keeps the one that it has, which cannot be
 /// read from outside.
-const KEEP_ALTSTACK: (u64, i32, u64) = (0, 7, 0);
+pub const KEEP_ALTSTACK: (u64, i32, u64) = (0, 7, 0);
 
 /// One thread of a process that stands in its stub and serves the mover.
 pub struct HeldThread {
@@ -73,7 +73,7 @@ pub fn seize(
 
 /// Seizes and stops every thread, also those that come up meanwhile; `tids` are those seized, in the order of their numbers but
 /// for the first.
-fn stop(pid: i32, tids: &mut Vec<i32>, warden: &mut UnixStream) -> Result<(), Stayed> {
+pub fn stop(pid: i32, tids: &mut Vec<i32>, warden: &mut UnixStream) -> Result<(), Stayed> {
     let deadline = Instant::now() + STOP_WAIT;
     loop {
         let found = procfs::threads(pid)?;
@@ -184,12 +184,7 @@ fn enter(pid: i32, tids: &[i32], filters: u32, lost: &str) -> Result<Entry, Stay
         }
         times::leaves(pid, base, thread)?;
     }
-    for area in areas
-        .iter_mut()
-        .filter(|area| (base..base + ROOM).contains(&area.start))
-    {
-        area.kind = Kind::Stub;
-    }
+    mark_ours(base, &mut areas);
     let channels = free_descriptors(pid, threads.len())?;
     for ((at, thread), channel_fd) in (0..).zip(&mut threads).zip(channels) {
         thread.stub = stub_of(base, at);
@@ -214,6 +209,14 @@ fn enter(pid: i32, tids: &[i32], filters: u32, lost: &str) -> Result<Entry, Stay
         threads,
         areas,
     })
+}
+
+/// Tells what is ours from the program's.
+pub fn mark_ours(base: u64, areas: &mut [Area]) {
+    let ours = areas
+        .iter_mut()
+        .filter(|area| (base..base + ROOM).contains(&area.start));
+    ours.for_each(|area| area.kind = Kind::Stub);
 }
 
 fn write_stub(pid: i32, base: u64, thread: &Thread, name: &str, lost: &str) -> Result<(), Stayed> {
@@ -244,7 +247,7 @@ fn write_stub(pid: i32, base: u64, thread: &Thread, name: &str, lost: &str) -> R
 }
 
 /// The stub's base, and whether it must be mapped: a process that has been away before still has its range.
-fn place(pid: i32, areas: &[Area]) -> Result<(u64, bool), Stayed> {
+pub fn place(pid: i32, areas: &[Area]) -> Result<(u64, bool), Stayed> {
     if let Some(base) = areas.iter().find_map(|area| stub_at(pid, area)) {
         return Ok((base, false));
     }
@@ -284,7 +287,13 @@ fn stub_at(pid: i32, area: &Area) -> Option<u64> {
 }
 
 /// Maps the first stub if it is not there, and `more` others.
-fn map_stubs(pid: i32, base: u64, fresh: bool, more: u64, areas: &[Area]) -> Result<(), Stayed> {
+pub fn map_stubs(
+    pid: i32,
+    base: u64,
+    fresh: bool,
+    more: u64,
+    areas: &[Area],
+) -> Result<(), Stayed> {
     let gadget = vdso::find_syscall(pid, areas)
         .ok_or_else(|| Stayed("it has no vDSO to make a system call from".to_owned()))?;
     let prot = abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC;

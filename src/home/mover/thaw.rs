@@ -74,7 +74,7 @@ fn try_thaw(pid: i32, parked: &Parked, mut file: File) -> io::Result<()> {
     let mut deputies = deputies(pid, parked, &meta)?;
     let mut arrival = Arrival::new(pid, meta.clone())?;
     let brought = fault::point("thaw.pages")
-        .and_then(|()| pages::receive(&mut reader, &mut |addr, data| arrival.page(addr, data)))
+        .and_then(|()| pages::receive(&mut reader, &mut |addr, got| arrival.got(addr, got)))
         .and_then(|()| fault::point("thaw.resume"));
     if let Err(error) = brought {
         if let Err(error) = drop_memory(&mut deputies[0], &meta) {

@@ -306,9 +306,9 @@ impl Warden {
     }
 }
 
-/// Whether a message is of this process; an interruption is of one of its threads.
+/// Whether a message is of this process; an interruption is of one of its threads, which may just have ended.
 fn speaks_of(message: &FromHost, pid: i32) -> bool {
     let named = message.pid();
     let thread = matches!(message, FromHost::Interrupt { .. });
-    named == pid || thread && tracked::tgid(named).is_ok_and(|of| of == pid)
+    named == pid || thread && tracked::tgid(named).map_or(true, |of| of == pid)
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use crate::home::mover::{FromMover, Job, Order, OutJob};
+use crate::home::mover::{FromMover, Job, Order, OutJob, seize};
 use crate::home::warden::freezer::is_automatic;
 use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
 use crate::sys::{spawn, unix};
@@ -244,6 +244,11 @@ impl Warden {
         if !self.alive(pid) {
             return;
         }
+        if self.is_held(pid) {
+            // Its host has given up another move home, whose mover may still be writing.
+            self.returning.push((pid, fd));
+            return;
+        }
         let job = Job::Back {
             pid,
             tree: self.tree,
@@ -320,7 +325,10 @@ impl Warden {
                 FromMover::Views(views) => self.lend(id, &views),
                 FromMover::Seized => self.seized(pid),
                 FromMover::Home { cpu_ns, nmigs } => self.comes_home(pid, cpu_ns, nmigs),
-                FromMover::Result(outcome) => self.mover_result(id, outcome),
+                FromMover::Result(outcome) => {
+                    self.mover_result(id, outcome);
+                    self.let_return(pid);
+                }
             }
         }
         if !open {
@@ -350,6 +358,7 @@ impl Warden {
             return self.moved(pid, outcome);
         }
         if outcome != Outcome::Done {
+            self.wake_orphan(pid);
             return self.order_again(pid);
         }
         let me = self.me;
@@ -364,6 +373,25 @@ impl Warden {
             self.moved(pid, outcome);
         } else {
             self.order_again(pid);
+        }
+    }
+
+    /// The mover of a process has ended, or is done: who waits for that begins.
+    fn let_return(&mut self, pid: i32) {
+        while !self.is_held(pid)
+            && let Some(at) = self.returning.iter().position(|waits| waits.0 == pid)
+        {
+            let (_, fd) = self.returning.remove(at);
+            self.coming_home(pid, fd);
+        }
+    }
+
+    /// A deputy whose host has gone while a mover was with it waits in a call, and does not notice.
+    fn wake_orphan(&mut self, pid: i32) {
+        let lost = |proc: &Proc| matches!(proc.place, Place::Away(_)) && proc.ctl.is_none();
+        let lost = self.procs.get(&pid).is_some_and(lost);
+        if lost && !self.is_held(pid) && seize::is_deputy(pid).unwrap_or(false) {
+            self.interrupt(0, pid);
         }
     }
 
@@ -431,7 +459,11 @@ impl Warden {
             self.moved(mover.pid, if left { Outcome::Done } else { killed() });
         }
         self.wake_waiter(mover.pid);
+        if !mover.done {
+            self.wake_orphan(mover.pid);
+        }
         self.order_again(mover.pid);
+        self.let_return(mover.pid);
     }
 
     /// A move is over.

@@ -158,6 +158,8 @@ pub struct Warden {
     pub procs: HashMap<i32, Proc>,
     pub ctls: HashMap<u64, Ctl>,
     pub movers: HashMap<u64, Mover>,
+    /// Moves home that wait for the mover that has the process.
+    pub returning: Vec<(i32, OwnedFd)>,
     pub interruptions: HashMap<u64, Interruption>,
     pub next: u64,
     pub watch_at: Instant,
@@ -247,6 +249,7 @@ impl Warden {
             procs: HashMap::new(),
             ctls: HashMap::new(),
             movers: HashMap::new(),
+            returning: Vec::new(),
             interruptions: HashMap::new(),
             next: 1,
             watch_at: Instant::now(),

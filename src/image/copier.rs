@@ -1,0 +1,519 @@
+//! What of a process's memory its receiver has, and what is still to be sent: all at once from a stopped process, or in rounds from
+//! one that runs on, of which the last is sent when it has stopped.
+//!
+//! A look at the process finds what was written since the look before, and from then on notes again what is written; only then is the
+//! memory read. So what is written while it is read is found by the next look. Memory that is new, or has taken the place of other
+//! memory, is not watched: a look finds that, and what the receiver has there counts no more.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use crate::image::ranges::{Range, common, minus, push, sorted, total, union, within};
+use crate::image::send::{Sender, Source};
+use crate::image::{Area, FileArea, Kind};
+use crate::sys::pagemap::{Pagemap, Want};
+use crate::sys::writes::WriteWatch;
+
+/// What the receiver needs of areas that map files, besides what the process has changed in its copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// What they have.
+    Send,
+    /// The same; they are copies that never change.
+    SendCopies,
+    /// Nothing: it has them.
+    There,
+}
+
+/// What a look has found of anonymous memory.
+#[derive(Debug, Default)]
+pub struct Look {
+    send: Vec<Range>,
+    kept: Vec<Range>,
+}
+
+impl Look {
+    /// Bytes that the receiver lacks.
+    pub fn bytes(&self) -> u64 {
+        total(&self.send)
+    }
+}
+
+/// The memory of one process on its way to one receiver.
+pub struct Copier {
+    pid: i32,
+    files: Files,
+    watch: Option<Arc<WriteWatch>>,
+    /// Anonymous memory of which the receiver has what was there at the last look.
+    there: Vec<Range>,
+    /// Anonymous memory of which home has what was there at the last look.
+    home: Vec<Range>,
+    known: Vec<Known>,
+    rounds: u32,
+}
+
+/// A file of which the receiver has something.
+struct Known {
+    file: FileArea,
+    /// As it was then; `None`: that cannot be told.
+    stamp: Option<Stamp>,
+    offsets: Vec<Range>,
+}
+
+/// Time of the last change, in seconds and nanoseconds, and size.
+type Stamp = (i64, i64, u64);
+
+impl Copier {
+    /// With a `watch`, there can be several rounds.
+    pub fn new(pid: i32, files: Files, watch: Option<Arc<WriteWatch>>) -> Copier {
+        Copier {
+            pid,
+            files,
+            watch,
+            there: Vec::new(),
+            home: Vec::new(),
+            known: Vec::new(),
+            rounds: 0,
+        }
+    }
+
+    /// For a process that is away: home has what it has in these ranges.
+    pub fn with_home(self, home: Vec<Range>) -> Copier {
+        Copier { home, ..self }
+    }
+
+    /// Another receiver, of process `pid`. Home needs nothing of files, and has what was not written since.
+    pub fn begin(&mut self, pid: i32, files: Files) {
+        (self.pid, self.files) = (pid, files);
+        self.forget();
+        if files == Files::There {
+            self.there.clone_from(&self.home);
+        }
+    }
+
+    /// Whether there can be several rounds.
+    pub fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    pub fn files(&self) -> Files {
+        self.files
+    }
+
+    /// Of what home has the contents as they were at the last look.
+    pub fn home_has(&self) -> &[Range] {
+        &self.home
+    }
+
+    /// The receiver has nothing (any more).
+    pub fn forget(&mut self) {
+        self.there.clear();
+        self.known.clear();
+        self.rounds = 0;
+    }
+
+    /// The receiver has kept no more than these.
+    pub fn limit(&mut self, kept: &[Range]) {
+        self.there = common(&self.there, kept);
+    }
+
+    /// Looks at a process that runs; memory that is not watched yet is from now on.
+    pub fn look(&mut self, areas: &[Area]) -> io::Result<Look> {
+        self.look_at(areas, true)
+    }
+
+    /// Looks at a process that has stopped: the last look.
+    pub fn look_stopped(&mut self, areas: &[Area]) -> io::Result<Look> {
+        self.look_at(areas, false)
+    }
+
+    fn look_at(&mut self, areas: &[Area], running: bool) -> io::Result<Look> {
+        let map = Pagemap::open(self.pid)?;
+        let (mut void, mut present) = (Vec::new(), Vec::new());
+        for area in areas.iter().filter(|area| is_anonymous(area)) {
+            // What is not watched is written all the time.
+            if self.written(area, &map, running, &mut void)? || !running {
+                for range in map.ranges(area.start, area.end, Want::Contents)? {
+                    push(&mut present, range);
+                }
+            }
+        }
+        self.there = minus(&self.there, &void);
+        self.home = minus(&self.home, &void);
+        Ok(Look {
+            send: minus(&present, &self.there),
+            kept: common(&present, &self.there),
+        })
+    }
+
+    /// Adds to `void` what has changed of an area; whether it is watched.
+    fn written(
+        &self,
+        area: &Area,
+        map: &Pagemap,
+        running: bool,
+        void: &mut Vec<Range>,
+    ) -> io::Result<bool> {
+        let whole = (area.start, area.end);
+        if let Some(watch) = &self.watch {
+            if let Some(written) = map.take_written(whole.0, whole.1)? {
+                written.into_iter().for_each(|range| push(void, range));
+                return Ok(true);
+            }
+            push(void, whole);
+            // It may be gone already.
+            return Ok(running
+                && watch.add(whole.0, whole.1).is_ok()
+                && map.take_written(whole.0, whole.1)?.is_some());
+        }
+        push(void, whole);
+        Ok(false)
+    }
+
+    /// Sends what a look has found while the process runs on; gives how many bytes of contents that were.
+    pub fn send_round(
+        &mut self,
+        areas: &[Area],
+        look: &Look,
+        out: &mut impl Write,
+    ) -> io::Result<u64> {
+        let mut sender = Sender::new(self.pid, out);
+        self.send_files(areas, &mut sender, true)?;
+        // Fresh memory is zeros. What came before, or is at home, must be told that it is now.
+        let fresh = self.rounds == 0 && self.files != Files::There;
+        let source = if fresh {
+            Source::Anonymous
+        } else {
+            Source::Own
+        };
+        for area in areas.iter().filter(|area| is_anonymous(area)) {
+            for (start, end) in within(&look.send, area.start, area.end) {
+                sender.range(start, end, source)?;
+            }
+        }
+        sender.finish()?;
+        let unread = sorted(std::mem::take(&mut sender.unread));
+        self.there = union(&self.there, &minus(&look.send, &unread));
+        self.rounds += 1;
+        Ok(sender.bytes)
+    }
+
+    /// Sends all that the receiver still lacks of a stopped process, and says what it has.
+    pub fn send_last(
+        &mut self,
+        areas: &[Area],
+        look: &Look,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let map = Pagemap::open(self.pid)?;
+        let mut sender = Sender::new(self.pid, out);
+        self.forget_changed();
+        self.send_files(areas, &mut sender, false)?;
+        for area in areas.iter().filter(|area| !area.shared) {
+            if area.kind == Kind::Vdso {
+                sender.range(area.start, area.end, Source::Own)?;
+            } else if area.is_program() && area.file.is_some() {
+                for (start, end) in map.ranges(area.start, area.end, Want::Own)? {
+                    sender.range(start, end, Source::Own)?;
+                }
+            }
+        }
+        for area in areas.iter().filter(|area| is_anonymous(area)) {
+            for (start, end) in within(&look.send, area.start, area.end) {
+                sender.range(start, end, Source::Anonymous)?;
+            }
+            for (start, end) in within(&look.kept, area.start, area.end) {
+                sender.mention(start, end, Source::Kept)?;
+            }
+        }
+        sender.finish()
+    }
+
+    /// Sends what is the files' and not known to the receiver. In an early round, only what will not change unnoticed.
+    fn send_files(
+        &mut self,
+        areas: &[Area],
+        sender: &mut Sender<'_, impl Write>,
+        early: bool,
+    ) -> io::Result<()> {
+        if self.files == Files::There {
+            return Ok(());
+        }
+        let map = Pagemap::open(self.pid)?;
+        let mut asked = Vec::new();
+        for area in areas.iter().filter(|area| area.is_program()) {
+            let Some(file) = &area.file else { continue };
+            let known = self.known_file(file);
+            if early && self.known[known].stamp.is_none() {
+                continue;
+            }
+            let own = match area.shared {
+                true => Vec::new(),
+                false => map.ranges(area.start, area.end, Want::Own)?,
+            };
+            let theirs = minus(&[(area.start, area.end)], &own);
+            let offsets = shifted(&theirs, area.start, file.offset);
+            let lacking = minus(&offsets, &self.known[known].offsets);
+            let wanted = shifted(&lacking, file.offset, area.start);
+            for (start, end) in &wanted {
+                sender.range(*start, *end, Source::File)?;
+            }
+            if !early {
+                for (start, end) in own {
+                    sender.mention(start, end, Source::Covered)?;
+                }
+            }
+            // Another mapping of the same has nothing to add.
+            self.known[known].offsets = union(&self.known[known].offsets, &lacking);
+            asked.push((known, area.start, file.offset, wanted));
+        }
+        sender.flush()?;
+        let unread = sorted(std::mem::take(&mut sender.unread));
+        for (known, start, offset, wanted) in asked {
+            // A mapping may have gone before it was read.
+            let missing = shifted(&common(&wanted, &unread), start, offset);
+            self.known[known].offsets = minus(&self.known[known].offsets, &missing);
+        }
+        Ok(())
+    }
+
+    fn known_file(&mut self, file: &FileArea) -> usize {
+        let is = |known: &Known| known.file.is_of(file);
+        self.known.iter().position(is).unwrap_or_else(|| {
+            self.known.push(Known {
+                file: file.clone(),
+                stamp: self.stamp(file),
+                offsets: Vec::new(),
+            });
+            self.known.len() - 1
+        })
+    }
+
+    fn forget_changed(&mut self) {
+        for at in 0..self.known.len() {
+            let now = self.stamp(&self.known[at].file);
+            let known = &mut self.known[at];
+            if now.is_none() || now != known.stamp {
+                known.offsets.clear();
+            }
+        }
+    }
+
+    fn stamp(&self, file: &FileArea) -> Option<Stamp> {
+        if self.files == Files::SendCopies {
+            return Some((0, 0, 0));
+        }
+        let facts = fs::metadata(&file.path).ok()?;
+        let is_it = facts.ino() == file.inode;
+        is_it.then(|| (facts.mtime(), facts.mtime_nsec(), facts.size()))
+    }
+}
+
+/// Sends all memory of a stopped process to one who has its files and vDSO.
+pub fn send_own(pid: i32, areas: &[Area], out: &mut impl Write) -> io::Result<()> {
+    let mut own = areas.to_vec();
+    own.retain(Area::is_program);
+    let mut copier = Copier::new(pid, Files::There, None);
+    let look = copier.look_stopped(&own)?;
+    copier.send_last(&own, &look, out)
+}
+
+/// What only the process itself has, and can be watched.
+pub fn is_anonymous(area: &Area) -> bool {
+    area.is_program() && !area.shared && area.file.is_none()
+}
+
+/// Ranges counted from `to` instead of `from`.
+fn shifted(ranges: &[Range], from: u64, to: u64) -> Vec<Range> {
+    let shift = |at: u64| at - from + to;
+    ranges
+        .iter()
+        .map(|range| (shift(range.0), shift(range.1)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::pages::{Piece, read_head};
+    use crate::sys::pagemap::PAGE;
+    use crate::sys::writes::OPEN;
+    use crate::sys::{mem, trial};
+
+    const PAGES: u64 = 16;
+
+    /// Memory of this very process, and a copier of it.
+    fn memory(files: Files) -> (Area, Copier) {
+        let pid = std::process::id() as i32;
+        let (nr, flags) = OPEN;
+        let fd = trial::own(trial::call(nr, [flags, 0, 0, 0, 0, 0]) as i32);
+        let base = trial::map(PAGES * PAGE, 3);
+        let area = Area {
+            start: base,
+            end: base + PAGES * PAGE,
+            prot: 3,
+            ..Area::default()
+        };
+        let watch = Arc::new(WriteWatch::new(fd).unwrap());
+        (area, Copier::new(pid, files, Some(watch)))
+    }
+
+    fn write(area: &Area, page: u64, value: u8) {
+        let pid = std::process::id() as i32;
+        mem::write_all(pid, area.start + page * PAGE, &[value]).unwrap();
+    }
+
+    /// The pieces, each with the first bytes of its pages.
+    fn pieces(mut stream: &[u8]) -> Vec<(Piece, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some((pieces, bytes)) = read_head(&mut stream).unwrap() {
+            let mut contents = stream;
+            for piece in pieces {
+                let len = if piece.follows() {
+                    piece.len as usize
+                } else {
+                    0
+                };
+                let (own, rest) = contents.split_at(len);
+                all.push((piece, own.iter().step_by(PAGE as usize).copied().collect()));
+                contents = rest;
+            }
+            stream = &stream[bytes..];
+        }
+        all
+    }
+
+    /// What a receiver would have: page, first byte.
+    fn apply(area: &Area, stream: &[u8], have: &mut Vec<(u64, u8)>, last: bool) {
+        let mut now = Vec::new();
+        for (piece, values) in pieces(stream) {
+            let first = (piece.addr - area.start) / PAGE;
+            for page in first..first + u64::from(piece.len) / PAGE {
+                let before = have.iter().find(|(at, _)| *at == page).copied();
+                have.retain(|(at, _)| *at != page);
+                match piece.kept {
+                    true => now.extend(before),
+                    false if piece.zero => {}
+                    false => now.push((page, values[(page - first) as usize])),
+                }
+            }
+        }
+        if last {
+            have.clear();
+        }
+        have.extend(now);
+        have.sort_unstable();
+    }
+
+    #[test]
+    fn rounds_bring_what_was_written_and_drop_what_is_gone() {
+        let (area, mut copier) = memory(Files::Send);
+        let areas = [area.clone()];
+        let mut have = Vec::new();
+        let round = |copier: &mut Copier, have: &mut Vec<(u64, u8)>| {
+            let mut stream = Vec::new();
+            let look = copier.look(&areas).unwrap();
+            copier.send_round(&areas, &look, &mut stream).unwrap();
+            apply(&areas[0], &stream, have, false);
+            look.bytes() / PAGE
+        };
+        for page in 2..6 {
+            write(&area, page, page as u8);
+        }
+        assert_eq!(round(&mut copier, &mut have), 4);
+        assert_eq!(have, [(2, 2), (3, 3), (4, 4), (5, 5)]);
+        write(&area, 3, 0);
+        write(&area, 9, 9);
+        assert_eq!(round(&mut copier, &mut have), 2);
+        assert_eq!(have, [(2, 2), (4, 4), (5, 5), (9, 9)]);
+        assert_eq!(round(&mut copier, &mut have), 0);
+        // Dropped by the program; and other memory in the place of a part.
+        const MADVISE: u64 = 28;
+        const MMAP: u64 = 9;
+        let at = |page: u64| area.start + page * PAGE;
+        assert_eq!(trial::call(MADVISE, [at(4), PAGE, 4, 0, 0, 0]), 0);
+        write(&area, 10, 10);
+        let fixed = trial::call(MMAP, [at(5), 2 * PAGE, 3, 0x32, u64::MAX, 0]);
+        assert_eq!(fixed as u64, at(5));
+        write(&area, 6, 6);
+        let part = |from: u64, to: u64| Area {
+            start: at(from),
+            end: at(to),
+            ..area.clone()
+        };
+        let areas = [part(0, 5), part(5, 7), part(7, PAGES)];
+        let look = copier.look_stopped(&areas).unwrap();
+        assert_eq!(look.bytes() / PAGE, 2);
+        let mut stream = Vec::new();
+        copier.send_last(&areas, &look, &mut stream).unwrap();
+        apply(&area, &stream, &mut have, true);
+        assert_eq!(have, [(2, 2), (6, 6), (9, 9), (10, 10)]);
+    }
+
+    #[test]
+    fn home_is_told_what_has_become_zero() {
+        let (area, copier) = memory(Files::SendCopies);
+        let areas = [area.clone()];
+        let mut copier = copier.with_home(vec![(area.start, area.end)]);
+        write(&area, 1, 7);
+        write(&area, 2, 7);
+        copier
+            .watch
+            .as_ref()
+            .unwrap()
+            .add(area.start, area.end)
+            .unwrap();
+        let map = Pagemap::open(copier.pid).unwrap();
+        map.take_written(area.start, area.end).unwrap();
+        let mut home = vec![(1, 7), (2, 7), (3, 7)];
+        write(&area, 2, 0);
+        copier.begin(copier.pid, Files::There);
+        let mut stream = Vec::new();
+        let look = copier.look(&areas).unwrap();
+        copier.send_round(&areas, &look, &mut stream).unwrap();
+        apply(&area, &stream, &mut home, false);
+        let mut stream = Vec::new();
+        let look = copier.look_stopped(&areas).unwrap();
+        assert_eq!(look.bytes(), 0);
+        copier.send_last(&areas, &look, &mut stream).unwrap();
+        apply(&area, &stream, &mut home, true);
+        assert_eq!(home, [(1, 7)]);
+        assert_eq!(total(copier.home_has()), (PAGES - 1) * PAGE);
+    }
+
+    #[test]
+    fn files_are_sent_once_and_apart_from_what_covers_them() {
+        let (mut area, mut copier) = memory(Files::SendCopies);
+        for page in [2, 3, 7] {
+            write(&area, page, page as u8);
+        }
+        area.file = Some(FileArea::default());
+        let areas = [area];
+        let all = |copier: &mut Copier| {
+            let mut stream = Vec::new();
+            let look = copier.look_stopped(&areas).unwrap();
+            copier.send_last(&areas, &look, &mut stream).unwrap();
+            pieces(&stream)
+        };
+        let pages = |pieces: &[(Piece, Vec<u8>)], file: bool, zero: bool| -> u64 {
+            let alike = pieces.iter().map(|(piece, _)| piece);
+            let alike = alike.filter(|piece| (piece.file, piece.zero) == (file, zero));
+            alike.map(|piece| u64::from(piece.len)).sum::<u64>() / PAGE
+        };
+        let sent = all(&mut copier);
+        assert_eq!(
+            (pages(&sent, true, true), pages(&sent, false, false)),
+            (PAGES, 3)
+        );
+        let again = all(&mut copier);
+        assert_eq!(
+            (pages(&again, true, true), pages(&again, false, false)),
+            (3, 3)
+        );
+        copier.files = Files::There;
+        let own: Vec<_> = again.into_iter().filter(|(piece, _)| !piece.file).collect();
+        assert_eq!(all(&mut copier), own);
+    }
+}

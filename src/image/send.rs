@@ -1,0 +1,264 @@
+//! Contents of memory, read from a process and sent in batches as `pages` describes them.
+
+use std::io::{self, IoSlice, Write};
+
+use crate::image::pages::{BATCH_BYTES, BATCH_PIECES, HEADER, PIECE, Piece};
+use crate::image::ranges::Range;
+use crate::sys::errno::EFAULT;
+use crate::sys::mem::{self, ProcMem};
+use crate::sys::pagemap::PAGE;
+
+/// Whose the bytes of a range are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Anonymous,
+    /// The process's, over a file: zeros count.
+    Own,
+    File,
+    /// The process's, but it is told here only that the file has something there.
+    Covered,
+    /// The receiver has it.
+    Kept,
+}
+
+impl Source {
+    fn is_read(self) -> bool {
+        !matches!(self, Source::Covered | Source::Kept)
+    }
+}
+
+/// Part of a batch under way.
+#[derive(Clone, Copy)]
+struct Part {
+    addr: u64,
+    len: usize,
+    /// Offset in the buffer.
+    at: usize,
+    source: Source,
+}
+
+/// Contents on their way out, in batches.
+pub(super) struct Sender<'a, W> {
+    pid: i32,
+    out: &'a mut W,
+    buffer: Vec<u8>,
+    parts: Vec<Part>,
+    fill: usize,
+    forced: Option<ProcMem>,
+    /// What could not be read.
+    pub unread: Vec<Range>,
+    /// Bytes of contents so far.
+    pub bytes: u64,
+}
+
+impl<'a, W: Write> Sender<'a, W> {
+    pub(super) fn new(pid: i32, out: &'a mut W) -> Self {
+        let buffer = vec![0; BATCH_BYTES];
+        Sender {
+            pid,
+            out,
+            buffer,
+            parts: Vec::new(),
+            fill: 0,
+            forced: None,
+            unread: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn range(&mut self, start: u64, end: u64, source: Source) -> io::Result<()> {
+        let mut addr = start;
+        while addr < end {
+            if self.fill == BATCH_BYTES || self.parts.len() == BATCH_PIECES {
+                self.flush()?;
+            }
+            let len = (end - addr).min((BATCH_BYTES - self.fill) as u64) as usize;
+            let at = self.fill;
+            self.parts.push(Part {
+                addr,
+                len,
+                at,
+                source,
+            });
+            self.fill += len;
+            addr += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Mentions a range without its contents.
+    pub(super) fn mention(&mut self, start: u64, end: u64, source: Source) -> io::Result<()> {
+        const MOST: usize = 1 << 30;
+        for addr in (start..end).step_by(MOST) {
+            if self.parts.len() == BATCH_PIECES {
+                self.flush()?;
+            }
+            let len = (end - addr).min(MOST as u64) as usize;
+            let at = self.fill;
+            self.parts.push(Part {
+                addr,
+                len,
+                at,
+                source,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads and sends what has been collected.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let parts = std::mem::take(&mut self.parts);
+        let wanted = std::mem::take(&mut self.fill);
+        let read = parts.iter().filter(|part| part.source.is_read());
+        let ranges: Vec<(u64, usize)> = read.map(|part| (part.addr, part.len)).collect();
+        let got = match mem::read_many(self.pid, &ranges, &mut self.buffer[..wanted]) {
+            Ok(got) => got,
+            Err(error) if error.raw_os_error() == Some(EFAULT) => 0,
+            Err(error) => return Err(error),
+        };
+        let parts = if got == wanted {
+            parts
+        } else {
+            self.force(parts, got)?
+        };
+        self.send(&parts)
+    }
+
+    /// Reads page by page what could not be read at once: areas that the program itself may not read, and pages behind the
+    /// end of a file, which are left out.
+    fn force(&mut self, parts: Vec<Part>, got: usize) -> io::Result<Vec<Part>> {
+        let forced = match self.forced.take() {
+            Some(forced) => forced,
+            None => ProcMem::open(self.pid)?,
+        };
+        let mut readable = Vec::with_capacity(parts.len());
+        for part in parts {
+            if !part.source.is_read() || part.at + part.len <= got {
+                readable.push(part);
+                continue;
+            }
+            for offset in (0..part.len).step_by(PAGE as usize) {
+                let len = (part.len - offset).min(PAGE as usize);
+                let (addr, at) = (part.addr + offset as u64, part.at + offset);
+                let page = &mut self.buffer[at..at + len];
+                if forced.read_exact(addr, page).is_ok() {
+                    readable.push(Part {
+                        addr,
+                        len,
+                        at,
+                        ..part
+                    });
+                } else if part.source == Source::File {
+                    // There is no more of it.
+                    break;
+                } else {
+                    self.unread.push((addr, addr + len as u64));
+                }
+            }
+        }
+        self.forced = Some(forced);
+        Ok(readable)
+    }
+
+    fn send(&mut self, parts: &[Part]) -> io::Result<()> {
+        let mut pieces = Vec::with_capacity(parts.len());
+        for part in parts {
+            divide(part, &self.buffer, &mut pieces);
+        }
+        for chunk in pieces.chunks(BATCH_PIECES) {
+            let contents = chunk.iter().filter(|(piece, _)| piece.follows());
+            let bytes: usize = contents.clone().map(|(piece, _)| piece.len as usize).sum();
+            let mut head = Vec::with_capacity(HEADER + chunk.len() * PIECE);
+            head.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
+            head.extend_from_slice(&(bytes as u32).to_le_bytes());
+            for (piece, _) in chunk {
+                head.extend_from_slice(&piece.addr.to_le_bytes());
+                head.extend_from_slice(&piece.len.to_le_bytes());
+                head.extend_from_slice(&piece.what().to_le_bytes());
+            }
+            let mut slices = vec![IoSlice::new(&head)];
+            let mut last = None;
+            for (piece, at) in contents {
+                // Neighbours in the buffer go out as one slice.
+                let (from, to) = match last {
+                    Some((from, to)) if to == *at => {
+                        slices.pop();
+                        (from, at + piece.len as usize)
+                    }
+                    _ => (*at, at + piece.len as usize),
+                };
+                last = Some((from, to));
+                slices.push(IoSlice::new(&self.buffer[from..to]));
+            }
+            write_all(self.out, &mut slices)?;
+            self.bytes += bytes as u64;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left, and the mark of the end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.out.write_all(&[0; HEADER])?;
+        self.out.flush()
+    }
+}
+
+/// Divides a part where pages of zeros begin and end.
+fn divide(part: &Part, buffer: &[u8], pieces: &mut Vec<(Piece, usize)>) {
+    let file = matches!(part.source, Source::File | Source::Covered);
+    if !part.source.is_read() {
+        let piece = Piece {
+            addr: part.addr,
+            len: part.len as u32,
+            zero: file,
+            file,
+            kept: !file,
+        };
+        return pieces.push((piece, part.at));
+    }
+    let first = pieces.len();
+    for offset in (0..part.len).step_by(PAGE as usize) {
+        let len = (part.len - offset).min(PAGE as usize);
+        let at = part.at + offset;
+        let zero = is_zero(&buffer[at..at + len]);
+        if zero && part.source == Source::Anonymous {
+            continue;
+        }
+        let addr = part.addr + offset as u64;
+        let at_work = pieces[first..].last().copied();
+        match at_work {
+            Some((last, _)) if last.zero == zero && last.addr + u64::from(last.len) == addr => {
+                pieces.last_mut().expect("just seen").0.len += len as u32;
+            }
+            _ => {
+                let (len, kept) = (len as u32, false);
+                let piece = Piece {
+                    addr,
+                    len,
+                    zero,
+                    file,
+                    kept,
+                };
+                pieces.push((piece, at));
+            }
+        }
+    }
+}
+
+fn is_zero(page: &[u8]) -> bool {
+    let (words, rest) = page.as_chunks::<512>();
+    words.iter().all(|word| *word == [0; 512]) && rest.iter().all(|byte| *byte == 0)
+}
+
+fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match out.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut slices, n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
