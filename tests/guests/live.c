@@ -59,20 +59,18 @@ static void unmap(struct slot *slot) {
     slot->pages = 0;
 }
 
-/* The kernel may refuse to move at once what it keeps in several parts, which depends on what is done to the process from outside:
- * then as a C library would. */
+/* Not by `mremap`: that fails in the middle where only a part of what it moves is watched. */
 static void move(unsigned char *from, unsigned char *to, int pages) {
     size_t len = (size_t)pages * PAGE;
-    if (!pages || mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
+    if (!pages)
         return;
-    EQ(errno, EFAULT);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     CHECK(mmap(to, len, PROT_READ | PROT_WRITE, flags, -1, 0) == to);
     memcpy(to, from, len);
     EQ(munmap(from, len), 0);
 }
 
-/* Two slots change their places without a byte being copied. */
+/* Two slots change their places. */
 static void swap(struct slot *a, struct slot *b) {
     struct slot was = *a;
     move(a->at, spare, a->pages);
