@@ -48,10 +48,15 @@ impl Host {
             DefaultAction::Terminate | DefaultAction::Core => {
                 // It dies at home, with its memory, as a local process would.
                 self.threads[t].pending.push_back(info);
-                self.ordered(Order {
+                if self.leaving {
+                    return Ok(());
+                }
+                // At once: it must not run on, as it would while its memory goes, and a move that has begun so is given up.
+                self.order = Some(Order {
                     id: None,
                     to: Target::Home,
-                })
+                });
+                self.stop_all(None)
             }
         }
     }

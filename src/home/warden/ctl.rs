@@ -182,6 +182,7 @@ impl Warden {
         {
             proc.place = Place::Away(node);
             proc.ctl = None;
+            proc.settings.nmigs += 1;
         }
     }
 

@@ -423,6 +423,7 @@ impl Warden {
         {
             proc.place = Place::Away(node);
             proc.ctl = None;
+            proc.settings.nmigs = nmigs + 1;
         }
     }
 
