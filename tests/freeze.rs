@@ -507,6 +507,11 @@ fn killed_movers_wardens_and_daemons_lose_no_frozen_process() {
     let seed = random::seed("MOS_SEED");
     let mut random = Random::new(seed);
     let counters: Vec<Counter> = (0..3).map(|_| Counter::start(&cluster)).collect();
+    // A mover that is killed in the microseconds in which it first maps a stub loses the process (CONTRIBUTING.md, known faults).
+    for counter in &counters {
+        done(&cluster, counter.pid(), FREEZE);
+        done(&cluster, counter.pid(), Target::Continue);
+    }
     let until = Instant::now() + Duration::from_secs(12);
     let (mut killed, mut orders) = (Vec::new(), 0);
     while Instant::now() < until {
