@@ -22,7 +22,6 @@ use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::sys::{cpu, namespace, process};
 use crate::syscall::Fds;
-use crate::wire::channel::{COMMIT, NO_CALL, Request};
 use crate::wire::client::Client;
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
@@ -234,11 +233,7 @@ fn start(host: &mut Host) -> io::Result<()> {
         // Until now the sender would have gone on, had this host ended.
         host.threads[0].deputy.settle_all()?;
         // A part of the threads must never go back alone: from here on none does.
-        let request = Request {
-            flags: COMMIT | NO_CALL,
-            ..Request::default()
-        };
-        host.threads[0].deputy.rpc(&request, &[])?;
+        host.threads[0].deputy.commit()?;
     }
     for t in 0..host.threads.len() {
         // Final: until now the sender would have gone on, had this host ended.

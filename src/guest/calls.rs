@@ -8,26 +8,9 @@ use crate::guest::repeat::unheard_code;
 use crate::image::Resume;
 use crate::sys::abi::{self, ERESTARTNOINTR};
 use crate::sys::seccomp::{NATIVE, Notification, Response};
-use crate::sys::{mem, tracked};
-use crate::syscall::{self, Fault, Forward, GuestMemory, Home, HostCall, Plan, SocketWait};
+use crate::sys::tracked;
+use crate::syscall::{self, Forward, Home, HostCall, Plan, ProcessMemory, SocketWait};
 use crate::wire::control::Target;
-
-/// The guest's memory, as marshalling sees it.
-pub struct Memory(pub i32);
-
-impl GuestMemory for Memory {
-    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
-    }
-
-    fn read_vec(&self, addr: u64, len: usize) -> Result<Vec<u8>, Fault> {
-        mem::read_vec(self.0, addr, len).map_err(|_| Fault)
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
-        mem::write_all(self.0, addr, data).map_err(|_| Fault)
-    }
-}
 
 /// What later requests of one call take over from earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +23,9 @@ pub struct Carried {
 }
 
 impl Host {
-    pub fn memory(&self, t: usize) -> Memory {
-        Memory(self.threads[t].tid)
+    /// The guest's memory, as marshalling sees it.
+    pub fn memory(&self, t: usize) -> ProcessMemory {
+        ProcessMemory(self.threads[t].tid)
     }
 
     /// A notification waits.

@@ -15,7 +15,7 @@ use crate::migrate::source::{self, Stayed};
 use crate::migrate::{limit_silence, tracee};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::Stopped;
-use crate::wire::channel::{COMMIT, DATA, NO_CALL, Request, STUB_SIZE};
+use crate::wire::channel::{DATA, STUB_SIZE};
 use crate::wire::control::{Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
@@ -173,11 +173,7 @@ impl Host {
         if node == home
             && let Some(t) = self.threads.iter().position(idle)
         {
-            let request = Request {
-                flags: COMMIT | NO_CALL,
-                ..Request::default()
-            };
-            self.threads[t].deputy.rpc(&request, &[])?;
+            self.threads[t].deputy.commit()?;
             self.take_queued_signals(t)?;
         }
         Ok(conn)

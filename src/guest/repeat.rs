@@ -13,12 +13,9 @@ use crate::image::{self, Resume};
 use crate::migrate::{sockets, tracee};
 use crate::sys::abi::{self, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS};
 use crate::sys::mem;
-use crate::sys::regs::{Interrupted, NO_CALL, Regs};
+use crate::sys::regs::{Interrupted, NO_CALL, Regs, SYSCALL_LEN};
 use crate::sys::seccomp::Notification;
 use crate::syscall::{self, Local, Restart, table};
-
-/// Bytes of a `syscall` instruction.
-const SYSCALL_LEN: u64 = 2;
 
 /// The call in front of which a guest has arrived, and where that is.
 #[derive(Clone, Copy, Debug)]

@@ -15,9 +15,7 @@ use crate::sys::ptrace::{Stopped, wait_stop};
 use crate::sys::seccomp::{Notification, Response};
 use crate::sys::{mem, stub};
 use crate::syscall::fork::{self, Fork};
-use crate::wire::channel::{
-    CODE, DATA, END_THREAD, NO_CALL, PROGRAM, Request, STACK_TOP, STUB_SIZE, THREAD, stub_of,
-};
+use crate::wire::channel::{CODE, DATA, PROGRAM, Request, STACK_TOP, STUB_SIZE, THREAD, stub_of};
 
 /// Where a channel's number is looked for, so that the program's own descriptors keep the numbers that they would have.
 const HIGH_NUMBERS: [u64; 5] = [960, 832, 512, 192, 48];
@@ -69,7 +67,7 @@ impl Host {
 
     /// A thread at home, then one here; the result of the call.
     fn make_thread(&mut self, t: usize, asked: &Fork) -> io::Result<i64> {
-        let (deputy, number) = match self.deputy_thread(t)? {
+        let (mut deputy, number) = match self.deputy_thread(t)? {
             Ok(made) => made,
             Err(errno) => return Ok(errno),
         };
@@ -101,7 +99,7 @@ impl Host {
                     "process {}: no thread could be made here: {error}",
                     self.home_pid()
                 );
-                end_deputy(deputy, 0)?;
+                deputy.end_thread(0)?;
                 Ok(-i64::from(EAGAIN))
             }
         }
@@ -206,13 +204,8 @@ impl Host {
 
     /// `exit` of one of several threads: at home first.
     pub fn end_thread(&mut self, t: usize, notification: Notification) -> io::Result<()> {
-        let request = Request {
-            flags: PROGRAM | END_THREAD,
-            args: [notification.args[0], 0, 0, 0, 0, 0],
-            ..Request::default()
-        };
         self.threads[t].phase = Phase::Ending(notification);
-        self.threads[t].deputy.send(&request, &[])
+        self.threads[t].deputy.end_thread(notification.args[0])
     }
 
     /// The deputy has ended; now the thread does.
@@ -273,23 +266,7 @@ fn write_stub(deputy: &mut Deputy, base: u64, first: u64, channel_fd: i32) -> io
         (base + DATA, &data[..]),
         (base + STACK_TOP - 8, &entry[..]),
     ] {
-        let request = Request {
-            flags: NO_CALL,
-            in_len: bytes.len() as u64,
-            in_ptr: place,
-            ..Request::default()
-        };
-        deputy.rpc(&request, bytes)?;
+        deputy.write_memory(place, bytes)?;
     }
     Ok(())
-}
-
-/// Has a deputy end its thread.
-fn end_deputy(mut deputy: Deputy, code: u64) -> io::Result<()> {
-    let request = Request {
-        flags: PROGRAM | END_THREAD,
-        args: [code, 0, 0, 0, 0, 0],
-        ..Request::default()
-    };
-    deputy.send(&request, &[])
 }

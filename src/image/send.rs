@@ -73,17 +73,21 @@ impl<'a, W: Write> Sender<'a, W> {
                 self.flush()?;
             }
             let len = (end - addr).min((BATCH_BYTES - self.fill) as u64) as usize;
-            let at = self.fill;
-            self.parts.push(Part {
-                addr,
-                len,
-                at,
-                source,
-            });
+            self.add(addr, len, source);
             self.fill += len;
             addr += len as u64;
         }
         Ok(())
+    }
+
+    fn add(&mut self, addr: u64, len: usize, source: Source) {
+        let at = self.fill;
+        self.parts.push(Part {
+            addr,
+            len,
+            at,
+            source,
+        });
     }
 
     /// Mentions a range without its contents.
@@ -94,13 +98,7 @@ impl<'a, W: Write> Sender<'a, W> {
                 self.flush()?;
             }
             let len = (end - addr).min(MOST as u64) as usize;
-            let at = self.fill;
-            self.parts.push(Part {
-                addr,
-                len,
-                at,
-                source,
-            });
+            self.add(addr, len, source);
         }
         Ok(())
     }

@@ -212,6 +212,36 @@ impl Deputy {
         Ok(self.rpc(&request, &[])?.1)
     }
 
+    /// Writes the deputy's memory.
+    pub fn write_memory(&mut self, addr: u64, bytes: &[u8]) -> io::Result<()> {
+        let request = Request {
+            flags: channel::NO_CALL,
+            in_len: bytes.len() as u64,
+            in_ptr: addr,
+            ..Request::default()
+        };
+        self.rpc(&request, bytes).map(drop)
+    }
+
+    /// Has it forget the way back to its state at departure.
+    pub fn commit(&mut self) -> io::Result<()> {
+        let request = Request {
+            flags: channel::COMMIT | channel::NO_CALL,
+            ..Request::default()
+        };
+        self.rpc(&request, &[]).map(drop)
+    }
+
+    /// Has it end its thread; it closes the channel.
+    pub fn end_thread(&mut self, code: u64) -> io::Result<()> {
+        let request = Request {
+            flags: channel::PROGRAM | channel::END_THREAD,
+            args: [code, 0, 0, 0, 0, 0],
+            ..Request::default()
+        };
+        self.send(&request, &[])
+    }
+
     /// Sets the signal mask of the deputy, for good.
     pub fn set_mask(&mut self, mask: u64) -> io::Result<()> {
         let request = Request {
@@ -335,13 +365,7 @@ impl Deputy {
 
     /// Before the threads of a process are handed over: none of them is final. `first`: base of its first stub.
     pub fn begin_hand_over(&mut self, first: u64) -> io::Result<()> {
-        let request = Request {
-            flags: channel::NO_CALL,
-            in_len: 4,
-            in_ptr: first + stub::HANDED,
-            ..Request::default()
-        };
-        self.rpc(&request, &[0; 4]).map(drop)
+        self.write_memory(first + stub::HANDED, &[0; 4])
     }
 
     /// Makes the hand-over of all threads of the process final at once.
@@ -362,13 +386,7 @@ impl Deputy {
     }
 
     fn set_spare(&mut self, spare: u64) -> io::Result<()> {
-        let request = Request {
-            flags: channel::NO_CALL,
-            in_len: 4,
-            in_ptr: self.base + stub::SPARE,
-            ..Request::default()
-        };
-        self.rpc(&request, &(spare as u32).to_le_bytes()).map(drop)
+        self.write_memory(self.base + stub::SPARE, &(spare as u32).to_le_bytes())
     }
 
     /// Has the deputy make its descriptor `fd` its channel. The answer goes to the other end of `fd`, who owns the deputy then;

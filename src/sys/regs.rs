@@ -28,12 +28,26 @@ regs! {
     r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs
 }
 
+/// Where some registers are in the array (`user_regs_struct`).
+pub mod index {
+    pub const R10: usize = 7;
+    pub const R8: usize = 9;
+    pub const RAX: usize = 10;
+    pub const RDX: usize = 12;
+    pub const RSI: usize = 13;
+    pub const RDI: usize = 14;
+    pub const ORIG_RAX: usize = 15;
+    pub const RIP: usize = 16;
+    pub const FS_BASE: usize = 21;
+    pub const GS_BASE: usize = 22;
+}
+
 /// Results with which a call asks to be repeated: `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`.
 const REPEAT: [i64; 3] = [-512, -513, -514];
 /// `ERESTART_RESTARTBLOCK`: the call is to be continued by `restart_syscall`.
 const REPEAT_BLOCK: i64 = -516;
 /// Length of a `syscall` instruction.
-const SYSCALL_LEN: u64 = 2;
+pub const SYSCALL_LEN: u64 = 2;
 /// Segments of a 64-bit program.
 const USER_CODE: u64 = 0x33;
 const USER_DATA: u64 = 0x2b;

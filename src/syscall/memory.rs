@@ -1,5 +1,7 @@
 //! A guest's memory as seen by its host, and where things may be put in the memory of its deputy.
 
+use crate::sys::mem;
+
 /// The guest cannot read (or write) all of the bytes asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault;
@@ -54,6 +56,23 @@ pub trait GuestMemory {
             }
         }
         Err(StrError::TooLong)
+    }
+}
+
+/// The memory of another process, of which this is a thread's number.
+pub struct ProcessMemory(pub i32);
+
+impl GuestMemory for ProcessMemory {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
+    }
+
+    fn read_vec(&self, addr: u64, len: usize) -> Result<Vec<u8>, Fault> {
+        mem::read_vec(self.0, addr, len).map_err(|_| Fault)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
+        mem::write_all(self.0, addr, data).map_err(|_| Fault)
     }
 }
 

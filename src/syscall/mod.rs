@@ -44,7 +44,7 @@ pub mod usage;
 
 pub use exec::plan_exec;
 pub use filter::{Rule, filter_rules};
-pub use memory::{Fault, Fds, GuestMemory, Home, StrError};
+pub use memory::{Fault, Fds, GuestMemory, Home, ProcessMemory, StrError};
 pub use pack::PIECE;
 pub use row::{Class, HostCall, Local, Restart, Row, Test, TimeOut};
 pub use sockets::{SocketWait, poll_input, socket_wait, until_ready};

@@ -17,7 +17,7 @@ use crate::migrate::source::FRAME_LIMIT;
 use crate::migrate::{fault, limit_silence, target};
 use crate::sys::pagemap::{Pagemap, Want};
 use crate::sys::{abi, mem, tracked};
-use crate::wire::channel::{BIG, NO_CALL, ROOM, Request};
+use crate::wire::channel::{BIG, ROOM};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::frame::{read_frame, write_frame};
@@ -253,17 +253,11 @@ impl Arrival {
         let Some(stack) = self.meta.areas.iter().find(|area| area.kind == Kind::Stack) else {
             return Ok(());
         };
-        let request = Request {
-            flags: NO_CALL,
-            in_len: 1,
-            in_ptr: stack.start,
-            ..Request::default()
-        };
         let there = areas::areas(self.pid)?
             .iter()
             .any(|area| (area.start..area.end).contains(&stack.start));
         if !there {
-            deputy.rpc(&request, &[0])?;
+            deputy.write_memory(stack.start, &[0])?;
         }
         Ok(())
     }

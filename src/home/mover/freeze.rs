@@ -9,12 +9,11 @@ use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
 use crate::image::copier;
 use crate::image::store::{self, Aim};
-use crate::image::{Area, HomeId, Meta, check};
+use crate::image::{Area, Meta, check};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
 use crate::sys::{abi, nameless, procfs, tracked, unix};
-use crate::wire::channel::{COMMIT, NO_CALL, Request};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
 use crate::wire::frame::write_frame;
@@ -56,16 +55,9 @@ fn try_freeze(
         return Err(Stayed(why));
     }
     fault::point("freeze.file")?;
-    let status = procfs::status(job.pid)?;
-    let mut files = Places::of(job.pid, status.uid, client)?;
+    let id = out::identity(job, home)?;
+    let mut files = Places::of(job.pid, id.uid, client)?;
     let mut file = files.next()?;
-    let id = HomeId {
-        node: home,
-        pid: job.pid,
-        tree: job.tree,
-        uid: status.uid,
-        gid: status.gid,
-    };
     let Held { mut threads, areas } = seize::seize(job.pid, Vec::new(), job.filters, warden, LOST)?;
     let meta = out::complete(job, id, &mut threads, areas)?;
     fault::point("freeze.image")?;
@@ -87,22 +79,14 @@ fn try_freeze(
     // It is frozen, whatever becomes of the rest.
     if let Err(error) = fault::point("freeze.parked").and_then(|()| {
         let deputy = &mut threads[0].deputy;
-        commit(deputy)?;
+        // From now on the file is the process: there is no way back to the memory that it had.
+        deputy.commit()?;
         fault::point("freeze.drop")?;
         drop_memory(deputy, &meta)
     }) {
         log::info!("process {}: {error}", job.pid);
     }
     Ok(())
-}
-
-/// From now on the file is the process: there is no way back to the memory that it had.
-fn commit(deputy: &mut Deputy) -> io::Result<()> {
-    let request = Request {
-        flags: COMMIT | NO_CALL,
-        ..Request::default()
-    };
-    deputy.rpc(&request, &[]).map(drop)
 }
 
 /// Signals that have a handler wait in the kernel; those that end or stop the process do so.

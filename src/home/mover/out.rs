@@ -100,7 +100,7 @@ fn watch(
 }
 
 /// Whose process it is.
-fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
+pub(super) fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
     let status = procfs::status(job.pid)?;
     Ok(HomeId {
         node: home,

@@ -9,23 +9,13 @@ use crate::image::{Meta, Resume, Thread};
 use crate::migrate::deputy::{Deputy, Frame};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::{Now, Running, Stopped};
-use crate::sys::regs::{NO_CALL, Regs};
+use crate::sys::regs::index::{FS_BASE, GS_BASE, ORIG_RAX, R10, RAX, RDI, RDX, RIP, RSI};
+use crate::sys::regs::{NO_CALL, Regs, SYSCALL_LEN};
 use crate::sys::status::Status;
 use crate::sys::stub;
 use crate::sys::{abi, mem};
 use crate::wire::channel::{FRAME, FRAME_SIZE, INLINE_IN, RESUME, Request};
 
-/// Index of FS and GS base in `user_regs_struct`.
-const FS_BASE: usize = 21;
-const GS_BASE: usize = 22;
-const RAX: usize = 10;
-const R10: usize = 7;
-const RDX: usize = 12;
-const RSI: usize = 13;
-const RDI: usize = 14;
-const ORIG_RAX: usize = 15;
-const RIP: usize = 16;
-const SYSCALL_LEN: u64 = 2;
 /// Long enough for a deputy to get into its call, or through it.
 const A_MOMENT: Duration = Duration::from_millis(1);
 

@@ -19,6 +19,7 @@ use crate::sys::errno::is_gone;
 use crate::sys::inject::Injector;
 use crate::sys::process::random;
 use crate::sys::ptrace::{Running, Stopped};
+use crate::sys::regs::index::RIP;
 use crate::sys::socket::{AbstractListener, peer_pid};
 use crate::sys::status::Status;
 use crate::sys::stub;
@@ -157,9 +158,6 @@ pub fn serving(pid: i32) -> io::Result<Option<u64>> {
     mem::read_exact(pid, base + stub::serving(), &mut serving)?;
     Ok((serving != [0; 4]).then_some(base))
 }
-
-/// Index of the instruction pointer in `user_regs_struct`.
-const RIP: usize = 16;
 
 struct Entry {
     pid: i32,

@@ -17,39 +17,28 @@ use crate::wire::frame::write_frame;
 pub fn wait_for_program(pid: i32, warden: &mut UnixStream) -> Result<(), Stayed> {
     Running::seize(pid, TRACEEXEC)?;
     write_frame(warden, &FromMover::Attached)?;
+    let mut executed = false;
     loop {
         match tracee::wait(pid)? {
-            // At the end of the call it stops once more, with registers that are the program's own.
-            Status::Event(EVENT_EXEC, _) => {
-                tracee::interrupt(pid)?;
-                tracee::cont(pid, 0)?;
-                return wait_for_stop(pid);
+            Status::Event(EVENT_STOP, _) if executed => return Ok(()),
+            Status::Exited(_) | Status::Signaled(..) => {
+                return Err(Stayed("it has ended".to_owned()));
             }
-            Status::SignalStop(signo) => tracee::cont(pid, signo)?,
             Status::GroupStop(_) => tracee::listen(pid)?,
-            Status::Event(..) | Status::SyscallStop | Status::Continued => tracee::cont(pid, 0)?,
-            Status::Exited(_) | Status::Signaled(..) => return Err(ended()),
-        }
-    }
-}
-
-fn wait_for_stop(pid: i32) -> Result<(), Stayed> {
-    loop {
-        match tracee::wait(pid)? {
-            Status::Event(EVENT_STOP, _) => return Ok(()),
-            Status::SignalStop(signo) => {
-                tracee::interrupt(pid)?;
+            status => {
+                executed |= matches!(status, Status::Event(EVENT_EXEC, _));
+                if executed {
+                    // At the end of the call it stops once more, with registers that are the program's own.
+                    tracee::interrupt(pid)?;
+                }
+                let signo = match status {
+                    Status::SignalStop(signo) => signo,
+                    _ => 0,
+                };
                 tracee::cont(pid, signo)?;
             }
-            Status::GroupStop(_) => tracee::listen(pid)?,
-            Status::Event(..) | Status::SyscallStop | Status::Continued => tracee::cont(pid, 0)?,
-            Status::Exited(_) | Status::Signaled(..) => return Err(ended()),
         }
     }
-}
-
-fn ended() -> Stayed {
-    Stayed("it has ended".to_owned())
 }
 
 /// The program must not run here (`mosrun -r` without `-F`) and cannot run there.

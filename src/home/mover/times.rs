@@ -12,28 +12,10 @@ use crate::image::{Resume, Thread};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::sockets;
 use crate::sys::regs::Regs;
+use crate::sys::regs::index::{R8, R10, RDI, RDX};
 use crate::sys::{abi, mem, stub};
-use crate::syscall::{self, Fault, GuestMemory};
+use crate::syscall::{self, ProcessMemory};
 use crate::wire::channel::{ROOM, STUB_SIZE};
-
-/// Indices in `user_regs_struct`.
-const R10: usize = 7;
-const R8: usize = 9;
-const RDX: usize = 12;
-const RDI: usize = 14;
-
-/// A home process's memory, as marshalling sees it.
-struct Memory(i32);
-
-impl GuestMemory for Memory {
-    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
-        mem::write_all(self.0, addr, data).map_err(|_| Fault)
-    }
-}
 
 /// Where a call has a time-out that is changed for the time left when it is repeated at home.
 enum Place {
@@ -90,7 +72,7 @@ pub fn leaves(pid: i32, first: u64, thread: &mut Thread) -> io::Result<()> {
     let mut words = words(&thread.regs)?;
     if let (Some((nr, _)), Resume::Nothing) = (thread.interrupted, &thread.resume) {
         let args = Regs::from_array(words).args();
-        let left = syscall::time_out_ns(nr, &args, &Memory(pid));
+        let left = syscall::time_out_ns(nr, &args, &ProcessMemory(pid));
         thread.resume = left.map_or(Resume::Nothing, |ns| {
             Resume::until(nr, std::time::Duration::from_nanos(ns))
         });

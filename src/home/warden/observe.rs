@@ -10,12 +10,11 @@ use std::time::Instant;
 use crate::home::warden::state::Warden;
 use crate::home::warden::usage::LAST_WORD;
 use crate::migrate::tracee;
-use crate::sys::mem;
 use crate::sys::ptrace::{Running, Stopped};
 use crate::sys::seccomp::Notification;
 use crate::sys::status::Status;
+use crate::syscall::ProcessMemory;
 use crate::syscall::usage::{self, Whose};
-use crate::syscall::{Fault, GuestMemory};
 
 /// A thread that makes such a call under the warden's eyes.
 pub struct Observed {
@@ -41,18 +40,6 @@ enum Next {
     Wait { inside: bool },
     Finish,
     LetGo(i32),
-}
-
-struct Memory(i32);
-
-impl GuestMemory for Memory {
-    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
-        mem::write_all(self.0, addr, data).map_err(|_| Fault)
-    }
 }
 
 impl Warden {
@@ -150,7 +137,11 @@ impl Warden {
             whose,
             ..
         } = *observed;
-        let (nr, args, memory) = (notification.nr as u64, notification.args, Memory(tid));
+        let (nr, args, memory) = (
+            notification.nr as u64,
+            notification.args,
+            ProcessMemory(tid),
+        );
         let Ok(result) = tracee::regs(tid).map(|regs| regs.rax as i64) else {
             return self.detach(tid, 0);
         };

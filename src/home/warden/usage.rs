@@ -208,12 +208,7 @@ impl Warden {
     /// A mover has told `pid` to stop: its calls are repeated where it goes.
     pub fn repeat_held(&mut self, pid: i32) {
         for notification in self.take_held(pid) {
-            if let Err(error) = self
-                .listener
-                .send(notification.id, Response::Error(ERESTARTNOINTR as i32))
-            {
-                log::warn!("a call of {pid} could not be answered: {error}");
-            }
+            self.answer_late(&notification, Response::Error(ERESTARTNOINTR as i32));
         }
     }
 

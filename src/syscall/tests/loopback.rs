@@ -9,24 +9,12 @@ use std::process::{Command, Stdio};
 use crate::sys::ptrace::{self, Running, Stopped};
 use crate::sys::regs::{NO_CALL, Regs};
 use crate::sys::status::{EVENT_EXEC, Status};
-use crate::sys::{mem, trial};
+use crate::sys::trial;
 use crate::syscall::{
-    After, Fault, Forward, GuestMemory, Home, Plan, after, forward, nr, plan, plan_exec, table,
+    After, Forward, GuestMemory, Home, Plan, ProcessMemory, after, forward, nr, plan, plan_exec,
+    table,
 };
 use crate::wire::channel::{INLINE_IN, OUT_BY_RESULT, STUB_SIZE, UNIT_SHIFT};
-
-/// The memory of a traced program.
-struct Of(i32);
-
-impl GuestMemory for Of {
-    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        mem::read_exact(self.0, addr, buf).map_err(|_| Fault)
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault> {
-        mem::write_all(self.0, addr, data).map_err(|_| Fault)
-    }
-}
 
 /// What the call under way is.
 #[derive(Default)]
@@ -98,7 +86,7 @@ impl Task {
             channels: crate::syscall::Fds::one(super::deputy::CHANNEL),
             pid: task.pid(),
         };
-        let guest = Of(task.pid());
+        let guest = ProcessMemory(task.pid());
         let decided = self
             .next
             .take()
@@ -165,7 +153,7 @@ impl Task {
     fn answer(&mut self, task: &Stopped, regs: Regs, original: Regs, forward: Box<Forward>) {
         const REPEATED: std::ops::RangeInclusive<i64> = -516..=-512;
         const BLOCK: i64 = -516;
-        let guest = Of(task.pid());
+        let guest = ProcessMemory(task.pid());
         let (request, value) = (&forward.request, regs.rax as i64);
         let streamed = if request.flags & OUT_BY_RESULT != 0 {
             (value.max(0) as u64 * (request.flags >> UNIT_SHIFT)).min(request.out_max)
@@ -222,7 +210,7 @@ impl Task {
 }
 
 /// As a host would, but what a host does is done by the packed call, where there is one.
-fn decide(number: u64, args: [u64; 6], guest: &Of, home: &Home) -> Plan {
+fn decide(number: u64, args: [u64; 6], guest: &ProcessMemory, home: &Home) -> Plan {
     match plan(number, args, guest, home) {
         Plan::Host(_) if matches!(number, nr::EXECVE | nr::EXECVEAT) => {
             plan_exec(number, args, guest, home)
