@@ -60,15 +60,6 @@ pub fn report(client: &mut Client) -> io::Result<Report> {
     }
 }
 
-/// The node that a user names: number, address or host.
-pub fn resolve(client: &mut Client, name: &str) -> io::Result<NodeInfo> {
-    match client.ask(&ToMosd::Resolve { name: name.into() })? {
-        FromMosd::Node(Some(node)) => Ok(node),
-        FromMosd::Node(None) => Err(io::Error::other(format!("{name}: not in map"))),
-        _ => Err(unexpected()),
-    }
-}
-
 /// The best node for a program that needs so many megabytes; with `wait`, as soon as there is one. It `starts` there soon.
 pub fn best(
     client: &mut Client,

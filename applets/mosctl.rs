@@ -292,7 +292,7 @@ fn ask(name: Option<&str>) -> io::Result<Asked> {
     let mut client = cluster::connect()?;
     let me = cluster::status(&mut client)?.me;
     let node = match name {
-        Some(name) => cluster::resolve(&mut client, name)?,
+        Some(name) => client.resolve(name)?,
         None => me.clone(),
     };
     if node.address == me.address {
@@ -472,7 +472,7 @@ fn raw_status(name: Option<&str>) -> io::Result<()> {
 fn whois(node: Option<&str>) -> io::Result<()> {
     let mut client = cluster::connect()?;
     let info = match node {
-        Some(name) => cluster::resolve(&mut client, name)?,
+        Some(name) => client.resolve(name)?,
         None => cluster::status(&mut client)?.me,
     };
     let host = mos::config::Hosts::of(&Paths::from_env()).name(info.address);

@@ -69,7 +69,7 @@ fn order(pid: i32, target: &str, wait: bool) -> io::Result<Outcome> {
             }
             Target::Home
         }
-        name => Target::Node(cluster::resolve(&mut client, name)?.address),
+        name => Target::Node(client.resolve(name)?.address),
     };
     cluster::order_move(&mut client, pid, to, wait)
 }

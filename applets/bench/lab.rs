@@ -46,7 +46,7 @@ impl Lab {
             .ok_or_else(|| io::Error::other("there is no playground"))?;
         let dir = PathBuf::from(dir);
         let mut client = tools::connect()?;
-        let other = tools::resolve(&mut client, "2")?.address;
+        let other = client.resolve("2")?.address;
         let far = Client::connect(&Paths::under(dir.join("node-2")))?;
         Ok(Lab {
             daemons: [socket::peer_pid(&client)?, socket::peer_pid(&far)?],

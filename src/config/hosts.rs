@@ -1,9 +1,12 @@
 //! Names of hosts. A static binary must not load the system's name service into itself, so names are looked up in `/etc/hosts`
 //! here, and elsewhere by `getent` in a process of its own.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
 
 use super::Paths;
 
@@ -117,6 +120,38 @@ fn getent(database: &str, key: &str, index: usize) -> Option<String> {
         .split_whitespace()
         .nth(index)
         .map(str::to_string)
+}
+
+/// A node, as users name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Named {
+    /// Its number in the user's view.
+    Number(u32),
+    /// Any of its addresses.
+    Address(Ipv4Addr),
+}
+
+impl Named {
+    /// What `name` means: a number, an address or the name of a host.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lookup::address`].
+    pub fn find(name: &str, hosts: &dyn Lookup) -> Result<Named, String> {
+        match name.parse() {
+            Ok(number) => Ok(Named::Number(number)),
+            Err(_) => hosts.address(name).map(Named::Address),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named::Number(number) => number.fmt(f),
+            Named::Address(address) => address.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]

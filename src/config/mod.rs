@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use freeze::FreezeConf;
-pub use hosts::{Hosts, Lookup};
+pub use hosts::{Hosts, Lookup, Named};
 pub use limits::{BestNode, MaxGuests, MosrunConf, read_retainpri, read_speed};
 pub use map::{NodeMap, Range};
 pub use node::{Config, Member, Overrides, Ports, check_aliases, own_address, read_ports};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::lines::{data_lines, node_address, number, read_optional};
 use super::{
-    ConfigError, FreezeConf, Hosts, MaxGuests, MosrunConf, NodeMap, Partner, Paths, PrivateConf,
-    Range, Secret, UserView, read_retainpri, read_secret, read_speed,
+    ConfigError, FreezeConf, Hosts, MaxGuests, MosrunConf, Named, NodeMap, Partner, Paths,
+    PrivateConf, Range, Secret, UserView, read_retainpri, read_secret, read_speed,
 };
 use crate::sys::unix;
 
@@ -175,24 +175,23 @@ impl Config {
         }
     }
 
-    /// The node that a user means: a number, an address or a host name.
+    /// The node that a user means.
     ///
     /// # Errors
     ///
     /// In words, when it is none of the cluster or its partners.
-    pub fn resolve(&self, name: &str) -> Result<Ipv4Addr, String> {
-        use super::Lookup;
-        let address = match name.parse::<u32>() {
-            Ok(number) => self.view.address(number).ok_or_else(|| {
+    pub fn resolve(&self, node: Named) -> Result<Ipv4Addr, String> {
+        let address = match node {
+            Named::Number(number) => self.view.address(number).ok_or_else(|| {
                 format!(
                     "node {number} is not in {}",
                     self.paths.userview().display()
                 )
             })?,
-            Err(_) => self.hosts.address(name)?,
+            Named::Address(address) => address,
         };
         self.canonical(address)
-            .ok_or_else(|| format!("{name}: not in map"))
+            .ok_or_else(|| format!("{node}: not in map"))
     }
 }
 
@@ -372,15 +371,20 @@ mod tests {
         );
         assert_eq!(config.secret, Secret(b"xyz".to_vec()));
         assert_eq!(config.speed, 10_000);
-        assert_eq!(config.resolve("3"), Ok(Ipv4Addr::new(127, 7, 7, 3)));
+        assert_eq!(
+            config.resolve(Named::Number(3)),
+            Ok(Ipv4Addr::new(127, 7, 7, 3))
+        );
         assert!(
             config
-                .resolve("4")
+                .resolve(Named::Number(4))
                 .unwrap_err()
                 .starts_with("node 4 is not in")
         );
         assert_eq!(
-            config.resolve("127.7.8.1").unwrap_err(),
+            config
+                .resolve(Named::Address(Ipv4Addr::new(127, 7, 8, 1)))
+                .unwrap_err(),
             "127.7.8.1: not in map"
         );
     }

@@ -136,13 +136,7 @@ fn resolve(options: &Options, client: &mut Client) -> io::Result<Option<Ipv4Addr
         Start::Best => return best(options.needmem, client).map(Some),
         Start::Node(name) => name,
     };
-    match client.ask(&ToMosd::Resolve { name: name.clone() })? {
-        FromMosd::Node(Some(node)) => Ok(Some(node.address)),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("failed migrating to {name}: not in map"),
-        )),
-    }
+    Ok(Some(client.resolve(name)?.address))
 }
 
 /// The best node to start on, be it this one; when memory was asked for, there is one sooner or later.

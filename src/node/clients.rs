@@ -195,8 +195,8 @@ impl Server {
             },
             ToMosd::Shake => self.shake(token, uid),
             ToMosd::Status => self.status(token),
-            ToMosd::Resolve { name } => {
-                let answer = match self.config.resolve(&name) {
+            ToMosd::Resolve { node } => {
+                let answer = match self.config.resolve(node) {
                     Ok(address) => FromMosd::Node(Some(self.node_info(address))),
                     Err(why) => FromMosd::Error(why),
                 };

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::codec;
-use super::control::{FromMosd, ToMosd};
+use super::control::{FromMosd, NodeInfo, ToMosd};
 use super::frame::{self, FrameBuffer};
-use crate::config::Paths;
+use crate::config::{Hosts, Named, Paths};
 use crate::sys::socket;
 
 /// How long mosd may take to connect to another node, its own time-outs included.
@@ -94,6 +94,19 @@ impl Client {
         client.register(who)?;
         *self = client;
         Ok(())
+    }
+
+    /// The node that a user names: number, address or host name.
+    ///
+    /// # Errors
+    ///
+    /// In words, when there is no such host or it is not in the map.
+    pub fn resolve(&mut self, name: &str) -> io::Result<NodeInfo> {
+        let node = Named::find(name, &Hosts::of(&self.paths)).map_err(io::Error::other)?;
+        match self.ask(&ToMosd::Resolve { node })? {
+            FromMosd::Node(Some(node)) => Ok(node),
+            _ => Err(io::Error::other(format!("{name}: not in map"))),
+        }
     }
 
     /// An authenticated connection to another node, opened by mosd: the caller's `node::Opening` comes next. Uses a control

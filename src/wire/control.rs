@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::Load;
 use super::report::Report;
+use crate::config::Named;
 
 /// Where a process is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,9 +190,9 @@ pub enum ToMosd {
     Shake,
     /// Tools: this node's address, number and the nodes it knows.
     Status,
-    /// Tools: which node is meant (number, address or host name); answered by `FromMosd::Node`.
+    /// Tools: which node is meant; answered by `FromMosd::Node`. Host names are looked up by who asks: that can take long.
     Resolve {
-        name: String,
+        node: Named,
     },
     /// Any local process: an authenticated connection to a node, opened by mosd; answered by `FromMosd::Connected` with
     /// the descriptor. The handshake is done; the next frame is the caller's `node::Opening`.

@@ -5,6 +5,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use mos::config::Named;
 use mos::wire::channel::CHANNEL_MAGIC;
 use mos::wire::control::{FromMosd, ToMosd};
 use mos::wire::frame::to_frame;
@@ -47,10 +48,7 @@ fn resident_kib(cluster: &Cluster) -> u64 {
 }
 
 fn well(cluster: &Cluster) {
-    // What was sent comes first, and is much.
-    let mut client = cluster.client(1);
-    client.set_timeout(Some(Duration::from_secs(90))).unwrap();
-    let status = client.ask(&ToMosd::Status);
+    let status = cluster.client(1).ask(&ToMosd::Status);
     assert!(matches!(status, Ok(FromMosd::Status { .. })), "{status:?}");
     assert!(
         resident_kib(cluster) < 32 << 10,
@@ -73,7 +71,7 @@ fn on_the_control_socket() {
             procs: Vec::new(),
         }),
         to_frame(&ToMosd::Resolve {
-            name: "nobody".into(),
+            node: Named::Number(77),
         }),
         to_frame(&ToMosd::Connect {
             id: 1,

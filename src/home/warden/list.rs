@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::Paths;
+use crate::config::{Named, Paths};
 use crate::home::interface::Settings;
 use crate::home::mover::park;
 use crate::home::warden::state::{Proc, Warden};
@@ -175,13 +175,13 @@ impl Warden {
 
     /// The address of a node number (or of an address as a number).
     pub fn node_of(&self, number: u32) -> Option<Ipv4Addr> {
-        let name = if number > 0xffff {
-            Ipv4Addr::from(number).to_string()
+        let node = if number > 0xffff {
+            Named::Address(Ipv4Addr::from(number))
         } else {
-            number.to_string()
+            Named::Number(number)
         };
         let mut client = Client::connect(&Paths::from_env()).ok()?;
-        match client.ask(&ToMosd::Resolve { name }) {
+        match client.ask(&ToMosd::Resolve { node }) {
             Ok(FromMosd::Node(Some(node))) => Some(node.address),
             _ => None,
         }
