@@ -189,6 +189,8 @@ fn assemble(
     let outgoing = Outgoing::of_guest(built.pid, &meta, written.clone());
     Ok(Host {
         watch: Watch::new()?,
+        sources: Vec::new(),
+        ready: Vec::new(),
         client_source: Source::new(&client),
         listener_source: Source::new(&built.listener),
         children_source: Source::new(&children),

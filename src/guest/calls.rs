@@ -199,6 +199,7 @@ impl Host {
             steady,
             ..
         } = carried;
+        self.threads[t].just_asked = done == 0;
         self.issue(
             t,
             Call {

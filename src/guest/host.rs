@@ -31,7 +31,7 @@ const CPU_REPORT: Duration = Duration::from_secs(1);
 const MOSD_AGAIN: Duration = Duration::from_millis(200);
 
 /// Descriptors that are waited for whatever the guest's threads are.
-const FIXED: usize = 5;
+pub const FIXED: usize = 5;
 
 /// A program's call that the deputy executes.
 pub struct Call {
@@ -103,6 +103,8 @@ pub struct Thread {
     /// Delivery stops that were passed over, to be sent to it again.
     pub resend: Vec<i32>,
     pub phase: Phase,
+    /// The deputy has just been given a new call: what was interrupted, and further pieces, must leave turns to others.
+    pub just_asked: bool,
     /// The call in front of which it has arrived, and how that is continued: both hold until it makes a call or runs a handler.
     pub repeats: Option<Repeated>,
     pub resume: Resume,
@@ -131,6 +133,7 @@ impl Thread {
             pending: VecDeque::new(),
             resend: Vec::new(),
             phase: Phase::Running,
+            just_asked: false,
             repeats: Repeated::of(image),
             resume: image.resume.clone(),
             stopped: true,
@@ -208,6 +211,9 @@ pub struct Host {
     pub cpu_at: Instant,
     pub ending: Option<Ending>,
     pub watch: Watch,
+    /// What it watches, and what was ready there last: kept for their room.
+    pub sources: Vec<Source>,
+    pub ready: Vec<bool>,
     pub client_source: Source,
     pub listener_source: Source,
     pub children_source: Source,
@@ -240,57 +246,11 @@ impl Host {
             if let Some(ending) = self.ending.take() {
                 return Ok(ending);
             }
-            let ready = self.wait()?;
+            let mut ready = std::mem::take(&mut self.ready);
+            self.wait(&mut ready)?;
             self.serve(&ready)?;
+            self.ready = ready;
         }
-    }
-
-    /// Waits for whatever comes next; for each source whether something is there.
-    fn wait(&mut self) -> io::Result<Vec<bool>> {
-        let fixed: [Source; FIXED] = [
-            self.listener_source,
-            self.children_source,
-            self.ctl.source(),
-            match self.mosd_at {
-                Some(_) => Source::NONE,
-                None => self.client_source,
-            },
-            self.live.as_ref().map_or(Source::NONE, Live::source),
-        ];
-        let channels = self.threads.iter().map(|thread| thread.deputy.source());
-        let sources: Vec<Source> = fixed.into_iter().chain(channels).collect();
-        let begun = |thread: &Thread| thread.deputy.has_begun();
-        let patience = match self.threads.iter().any(begun) {
-            true => Duration::ZERO,
-            false => self.patience(),
-        };
-        let mut ready = self.watch.wait(&sources, patience)?;
-        for (ready, thread) in ready[FIXED..].iter_mut().zip(&self.threads) {
-            *ready |= begun(thread);
-        }
-        Ok(ready)
-    }
-
-    /// How long nothing need be done if nothing comes.
-    fn patience(&self) -> Duration {
-        let threads = self.threads.iter().flat_map(|thread| {
-            let sleep = match &thread.phase {
-                Phase::Sleeping(sleep) => Some(sleep.until),
-                _ => None,
-            };
-            [sleep, thread.nudge_at]
-        });
-        let at = threads
-            .flatten()
-            .chain([self.cpu_at])
-            .chain(self.mosd_at)
-            .min()
-            .unwrap_or(self.cpu_at);
-        if self.client.has_message() {
-            return Duration::ZERO;
-        }
-        let wait = at.saturating_duration_since(Instant::now());
-        self.ctl.retry_in().map_or(wait, |retry| retry.min(wait))
     }
 
     fn serve(&mut self, ready: &[bool]) -> io::Result<()> {

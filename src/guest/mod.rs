@@ -27,3 +27,4 @@ pub mod sleep;
 pub mod stop;
 pub mod threads;
 mod usage;
+pub mod wait;

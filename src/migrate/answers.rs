@@ -1,6 +1,6 @@
 //! The answers of a stub as they come: frames cut out of a stream, with as few receives and copies as there can be.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::sys::socket;
@@ -11,24 +11,51 @@ const READY_ROOM: usize = 128 << 10;
 /// Room that is kept from one frame to the next.
 const KEPT_ROOM: usize = 1 << 20;
 
+/// What has come of a frame: bytes in all, those of its header, those of what it carries (and perhaps of further frames).
+type Begun = (usize, [u8; ANSWER_LEN], Vec<u8>);
+
 /// What was received and not taken yet, and room that is used again.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// Came with the last frame and belongs to the next.
-    left: Vec<u8>,
+    begun: Option<Begun>,
     spare: Vec<u8>,
 }
 
 impl Answers {
     /// Whether a part of the next frame is here already: the stream alone does not tell.
     pub fn has_begun(&self) -> bool {
-        !self.left.is_empty()
+        self.begun.is_some()
     }
 
     /// Gives room back that a frame came in.
     pub fn reuse(&mut self, room: Vec<u8>) {
         if (self.spare.capacity()..=KEPT_ROOM).contains(&room.capacity()) {
             self.spare = room;
+        }
+    }
+
+    /// Receives the beginning of the next frame, which may well carry `expected` bytes; false: the stream's own time-out was over first.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` at the end of the stream.
+    pub fn begin(&mut self, stream: &impl AsRawFd, expected: usize) -> io::Result<bool> {
+        if self.has_begun() {
+            return Ok(true);
+        }
+        let mut header = [0; ANSWER_LEN];
+        let mut body = std::mem::take(&mut self.spare);
+        match socket::receive(stream, &mut header, &mut body, expected.min(READY_ROOM)) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(got) => {
+                self.begun = Some((got, header, body));
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.spare = body;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -40,37 +67,34 @@ impl Answers {
     /// `UnexpectedEof` at the end of the stream; those of `length`.
     pub fn next(
         &mut self,
-        stream: &mut (impl Read + AsRawFd),
+        stream: &impl AsRawFd,
         expected: usize,
         length: impl FnOnce(&Answer) -> io::Result<usize>,
     ) -> io::Result<(Answer, Vec<u8>)> {
-        let mut header = [0; ANSWER_LEN];
-        let mut body = std::mem::take(&mut self.spare);
-        let got = if self.has_begun() {
-            let got = self.left.len().min(ANSWER_LEN);
-            header[..got].copy_from_slice(&self.left[..got]);
-            body.clear();
-            body.extend_from_slice(&self.left[got..]);
-            self.left.clear();
-            got
-        } else {
-            socket::receive(stream, &mut header, &mut body, expected.min(READY_ROOM))?
-        };
-        if got == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        while !self.begin(stream, expected)? {}
+        let (got, mut header, mut body) = self.begun.take().unwrap_or_default();
         if got < ANSWER_LEN {
-            stream.read_exact(&mut header[got..])?;
+            let mut whole = header[..got].to_vec();
+            socket::receive_up_to(stream, &mut whole, ANSWER_LEN)?;
+            header.copy_from_slice(&whole);
         }
         let answer = Answer::decode(&header);
         let len = length(&answer)?;
         if body.len() > len {
-            self.left.extend_from_slice(&body[len..]);
+            self.begun = Some(beginning(&body[len..]));
             body.truncate(len);
         }
         socket::receive_up_to(stream, &mut body, len)?;
         Ok((answer, body))
     }
+}
+
+/// These bytes as those of a frame.
+fn beginning(bytes: &[u8]) -> Begun {
+    let got = bytes.len().min(ANSWER_LEN);
+    let mut header = [0; ANSWER_LEN];
+    header[..got].copy_from_slice(&bytes[..got]);
+    (bytes.len(), header, bytes[got..].to_vec())
 }
 
 #[cfg(test)]
@@ -93,7 +117,7 @@ mod tests {
         let sent = [frame(1, b""), frame(2, &[7; 300]), frame(3, b"abc")].concat();
         for piece in [1, 5, 16, 17, 100, sent.len()] {
             for expected in [0, 3, 1000] {
-                let (mut near, mut far) = UnixStream::pair().unwrap();
+                let (near, mut far) = UnixStream::pair().unwrap();
                 let bytes = sent.clone();
                 let sender = std::thread::spawn(move || {
                     bytes
@@ -103,7 +127,7 @@ mod tests {
                 let mut answers = Answers::default();
                 for (value, len) in [(1, 0), (2, 300), (3, 3)] {
                     let (answer, body) = answers
-                        .next(&mut near, expected, |answer| Ok(answer.len as usize))
+                        .next(&near, expected, |answer| Ok(answer.len as usize))
                         .unwrap();
                     assert_eq!(
                         (answer.value, body.len()),
@@ -115,7 +139,7 @@ mod tests {
                 }
                 sender.join().unwrap();
                 assert!(!answers.has_begun());
-                let end = answers.next(&mut near, expected, |_| Ok(0));
+                let end = answers.next(&near, expected, |_| Ok(0));
                 assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
             }
         }
@@ -124,10 +148,10 @@ mod tests {
     #[test]
     fn an_end_inside_of_a_frame_is_an_error() {
         for cut in [1, ANSWER_LEN, ANSWER_LEN + 2] {
-            let (mut near, mut far) = UnixStream::pair().unwrap();
+            let (near, mut far) = UnixStream::pair().unwrap();
             far.write_all(&frame(1, b"abc")[..cut]).unwrap();
             drop(far);
-            let cut_off = Answers::default().next(&mut near, 10, |answer| Ok(answer.len as usize));
+            let cut_off = Answers::default().next(&near, 10, |answer| Ok(answer.len as usize));
             assert_eq!(cut_off.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }

@@ -10,7 +10,7 @@ use crate::image::capture::Calls;
 use crate::migrate::answers::Answers;
 use crate::sys::abi;
 use crate::sys::poll::Source;
-use crate::sys::socket::{TCP_OPTIONS, wait_readable};
+use crate::sys::socket::{self, TCP_OPTIONS, wait_readable};
 use crate::sys::stub;
 use crate::wire::channel::{self, Answer, REQUEST_LEN, Request, SIGINFO_LEN, Token};
 
@@ -30,6 +30,9 @@ const MAX_OUT: usize = 64 << 20;
 /// Input that is put behind its header to be sent in one piece.
 const SHORT_INPUT: usize = 1024;
 
+/// How long an answer is waited for before anything else is.
+const SOON: Duration = Duration::from_millis(2);
+
 /// A deputy, as its owner (mover or host) speaks with it.
 pub struct Deputy {
     stream: TcpStream,
@@ -48,6 +51,8 @@ pub struct Deputy {
     answers: Answers,
     /// Most bytes that the answer under way carries.
     expected: usize,
+    /// A receive waits for no longer than `SOON`.
+    limited: bool,
 }
 
 impl Deputy {
@@ -63,6 +68,7 @@ impl Deputy {
             signals: VecDeque::new(),
             answers: Answers::default(),
             expected: 0,
+            limited: false,
         }
     }
 
@@ -88,6 +94,19 @@ impl Deputy {
     /// Waits for a frame; false when none begins within `timeout`.
     pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
         Ok(self.has_begun() || wait_readable(&self.stream, timeout)?)
+    }
+
+    /// Waits shortly for the next frame, and takes its beginning; false when none begins. The end of the channel counts as a frame: it
+    /// is found when that is read.
+    pub fn answers(&mut self) -> bool {
+        if !self.limited {
+            self.limited = socket::limit_receive(&self.stream, SOON).is_ok();
+        }
+        self.limited
+            && self
+                .answers
+                .begin(&self.stream, self.expected)
+                .unwrap_or(true)
     }
 
     /// Gives back what an answer carried, as room for others.
@@ -145,7 +164,7 @@ impl Deputy {
             (channel::KIND_REPLY, len) if len <= MAX_OUT => Ok(len),
             _ => Err(bad("frame")),
         };
-        let (answer, out) = self.answers.next(&mut self.stream, self.expected, length)?;
+        let (answer, out) = self.answers.next(&self.stream, self.expected, length)?;
         if answer.kind == channel::KIND_REPLY {
             let value = answer.value;
             return Ok(Frame::Reply { value, out });

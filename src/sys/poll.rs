@@ -134,8 +134,13 @@ impl Watch {
     }
 
     /// Waits until one of `sources` can be read (or is broken, or at its end), or the time is over; a signal ends the wait too.
-    /// Which of them, in their order; what is ready and left out is there in the next wait.
-    pub fn wait(&mut self, sources: &[Source], timeout: Duration) -> io::Result<Vec<bool>> {
+    /// `ready` says which of them, in their order; what is ready and left out is there in the next wait.
+    pub fn wait(
+        &mut self,
+        sources: &[Source],
+        timeout: Duration,
+        ready: &mut Vec<bool>,
+    ) -> io::Result<()> {
         const AT_ONCE: usize = 16;
         if self.watched != sources {
             self.watch(sources)?;
@@ -161,11 +166,12 @@ impl Watch {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             other => other? as usize,
         };
-        let mut ready = vec![false; sources.len()];
+        ready.clear();
+        ready.resize(sources.len(), false);
         for event in &events[..count] {
             ready[event.u64 as usize] = true;
         }
-        Ok(ready)
+        Ok(())
     }
 
     /// Watches these instead of what was watched before.
@@ -206,12 +212,16 @@ mod tests {
     fn a_watch_sees_what_took_the_number_of_a_closed_descriptor() {
         const SOON: Duration = Duration::from_millis(1);
         const LATER: Duration = Duration::from_secs(60);
+        fn wait(watch: &mut Watch, sources: &[Source], timeout: Duration) -> io::Result<Vec<bool>> {
+            let mut ready = vec![true];
+            watch.wait(sources, timeout, &mut ready).map(|()| ready)
+        }
         let mut watch = Watch::new().unwrap();
         let (old, mut sender) = UnixStream::pair().unwrap();
         let sources = [Source::NONE, Source::new(&old)];
-        assert_eq!(watch.wait(&sources, SOON).unwrap(), [false, false]);
+        assert_eq!(wait(&mut watch, &sources, SOON).unwrap(), [false, false]);
         sender.write_all(b"x").unwrap();
-        assert_eq!(watch.wait(&sources, LATER).unwrap(), [false, true]);
+        assert_eq!(wait(&mut watch, &sources, LATER).unwrap(), [false, true]);
         let number = old.as_raw_fd();
         drop((old, sender));
         // Other tests may take the number first.
@@ -219,13 +229,13 @@ mod tests {
         let sources = [Source::new(&new), Source::NONE];
         sender.write_all(b"y").unwrap();
         assert_eq!(
-            watch.wait(&sources, LATER).unwrap(),
+            wait(&mut watch, &sources, LATER).unwrap(),
             [true, false],
             "{number}"
         );
         new.read_exact(&mut [0]).unwrap();
-        assert_eq!(watch.wait(&sources, SOON).unwrap(), [false, false]);
+        assert_eq!(wait(&mut watch, &sources, SOON).unwrap(), [false, false]);
         drop(sender);
-        assert_eq!(watch.wait(&sources, LATER).unwrap(), [true, false]);
+        assert_eq!(wait(&mut watch, &sources, LATER).unwrap(), [true, false]);
     }
 }

@@ -1,7 +1,7 @@
 //! What sockets can do beyond reading and writing: who is at the other end, descriptors as cargo, keeping alive.
 
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -230,13 +230,22 @@ pub fn receive(
 ///
 /// # Errors
 ///
-/// `UnexpectedEof` when the stream ends before; those of `recv`, except interruption.
+/// `UnexpectedEof` when the end comes before; those of `recv`, except interruption and the end of the socket's own time-out.
 pub fn receive_up_to(socket: &impl AsRawFd, body: &mut Vec<u8>, len: usize) -> io::Result<()> {
     body.reserve(len.saturating_sub(body.len()));
     while body.len() < len {
         let lacking = len - body.len();
-        let room = &mut body.spare_capacity_mut()[..lacking];
-        // SAFETY: the room is that of the spare capacity.
+        let got = receive_all(socket, &mut body.spare_capacity_mut()[..lacking])?;
+        // SAFETY: the kernel has filled so many bytes behind those that were there.
+        unsafe { body.set_len(body.len() + got) };
+    }
+    Ok(())
+}
+
+/// Fills `room`, or as much of it as one receive does.
+fn receive_all(socket: &impl AsRawFd, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the kernel writes at most so many bytes to the room.
         let got = unsafe {
             libc::recv(
                 socket.as_raw_fd(),
@@ -247,17 +256,41 @@ pub fn receive_up_to(socket: &impl AsRawFd, body: &mut Vec<u8>, len: usize) -> i
         };
         match usize::try_from(got) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            // SAFETY: the kernel has filled so many bytes behind those that were there.
-            Ok(got) => unsafe { body.set_len(body.len() + got) },
+            Ok(got) => return Ok(got),
             Err(_) => {
                 let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) {
                     return Err(error);
                 }
             }
         }
     }
-    Ok(())
+}
+
+/// How long a receive on this socket waits; the kernel counts in its own ticks, of some milliseconds.
+///
+/// # Errors
+///
+/// When it is no socket.
+pub fn limit_receive(socket: &impl AsRawFd, limit: Duration) -> io::Result<()> {
+    let time = libc::timeval {
+        tv_sec: limit.as_secs() as libc::time_t,
+        tv_usec: libc::suseconds_t::from(limit.subsec_micros() as i32),
+    };
+    // SAFETY: the pointer is to a live `timeval` and the length is its own.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const time).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    })
+    .map(|_| ())
 }
 
 fn set_option(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -148,10 +148,10 @@ pub(super) fn u64_at(mem: &dyn GuestMemory, addr: u64) -> Result<u64, Fault> {
 
 /// As many of the `len` bytes at `addr` as are readable from its beginning, found page by page when not all are.
 pub(super) fn readable(mem: &dyn GuestMemory, addr: u64, len: usize) -> Vec<u8> {
-    let mut buf = vec![0; len];
-    if mem.read(addr, &mut buf).is_ok() {
-        return buf;
+    if let Ok(all) = mem.read_vec(addr, len) {
+        return all;
     }
+    let mut buf = vec![0; len];
     let mut done = 0;
     while done < len {
         let Some(at) = addr.checked_add(done as u64) else {
