@@ -44,8 +44,9 @@ const fn at(field: usize) -> u64 {
     layout::DATA + field as u64
 }
 
-/// What is received at once, so that small requests need no second receive.
-const FIRST: u64 = layout::REQUEST_LEN as u64 + 4096;
+/// What is received at once, so that most requests need no second receive.
+const FIRST: u64 = layout::REQUEST_LEN as u64 + (64 << 10);
+const _: () = assert!(FIRST <= layout::STAGING_SIZE);
 
 global_asm!(
     include_str!("serve.s"),
