@@ -22,7 +22,7 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 /// A thread for which everything is prepared that can fail.
 enum Ready<'a> {
     /// It waits in its stub for this frame.
-    Frame(Vec<u8>, Deputy),
+    Frame(Vec<u8>, Box<Deputy>),
     Call(Box<InCall<'a>>),
 }
 
@@ -59,7 +59,7 @@ pub fn resume(pid: i32, meta: &Meta, mut deputies: Vec<Deputy>) -> io::Result<()
     let mut waiting = Vec::new();
     for thread in ready {
         match thread {
-            Ready::Frame(frame, deputy) => waiting.push((frame, deputy)),
+            Ready::Frame(frame, deputy) => waiting.push((frame, *deputy)),
             Ready::Call(call) => stopped.push(call.enter(pid)?),
         }
     }
@@ -98,7 +98,10 @@ fn prepare(pid: i32, thread: &Thread, mut deputy: Deputy) -> io::Result<Ready<'_
         // Somebody else traces it. It makes the call again, also if a handler comes first.
         times::comes(pid, deputy.base, thread, &mut regs);
     }
-    Ok(Ready::Frame(frame(thread, &regs, &deputy)?, deputy))
+    Ok(Ready::Frame(
+        frame(thread, &regs, &deputy)?,
+        Box::new(deputy),
+    ))
 }
 
 impl InCall<'_> {
