@@ -130,25 +130,28 @@ pub fn meta() -> Meta {
     }
 }
 
-#[test]
-fn every_message() {
-    let mut random = Random::new(random::seed("MOS_SEED"));
-    let r = &mut random;
-    let node = Ipv4Addr::new(10, 0, 0, 1);
-    let procs = vec![ProcInfo {
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+fn procs() -> Vec<ProcInfo> {
+    vec![ProcInfo {
         pid: 1,
         uid: 2,
-        place: Place::Away(node),
-        from: Some(node),
+        place: Place::Away(NODE),
+        from: Some(NODE),
         origpid: Some(3),
         frozen: Frozen::No,
         nmigs: 4,
         stays: Some("because".into()),
         locked: false,
         cpu_away_ns: 5,
-    }];
+    }]
+}
+
+#[test]
+fn between_nodes() {
+    let random = &mut Random::new(random::seed("MOS_SEED"));
     decodes(
-        r,
+        random,
         &[
             Opening::Migrate(offer()),
             Opening::Ctl { tree: 1, pid: 2 },
@@ -164,9 +167,9 @@ fn every_message() {
             },
         ],
     );
-    decodes(r, &[Verdict::Accept, Verdict::Refuse("no".into())]);
+    decodes(random, &[Verdict::Accept, Verdict::Refuse("no".into())]);
     decodes(
-        r,
+        random,
         &[
             Built::Ready {
                 port: 1,
@@ -175,20 +178,25 @@ fn every_message() {
             Built::Failed("no".into()),
         ],
     );
-    decodes(r, &[Started::Yes, Started::No("no".into())]);
+    decodes(random, &[Started::Yes, Started::No("no".into())]);
     decodes(
-        r,
+        random,
         &[Switching {
             fds: vec![5],
             spares: vec![6],
         }],
     );
+}
+
+#[test]
+fn between_hosts_and_wardens() {
+    let random = &mut Random::new(random::seed("MOS_SEED"));
     decodes(
-        r,
+        random,
         &[
             FromHost::Running {
                 pid: 1,
-                node,
+                node: NODE,
                 nmigs: 2,
             },
             FromHost::Moved {
@@ -205,12 +213,12 @@ fn every_message() {
         ],
     );
     decodes(
-        r,
+        random,
         &[
             ToHost::Move {
                 pid: 1,
                 id: 2,
-                to: Target::Node(node),
+                to: Target::Node(NODE),
             },
             ToHost::Stop { pid: 1 },
             ToHost::View {
@@ -220,19 +228,24 @@ fn every_message() {
             },
         ],
     );
+}
+
+#[test]
+fn with_the_daemon() {
+    let random = &mut Random::new(random::seed("MOS_SEED"));
     decodes(
-        r,
+        random,
         &[
             ToMosd::Mine {
                 id: 1,
-                procs: procs.clone(),
+                procs: procs(),
             },
             ToMosd::Expect {
                 token: "ab".repeat(24),
             },
             ToMosd::Move {
                 pid: 1,
-                to: Target::Node(node),
+                to: Target::Node(NODE),
                 wait: true,
             },
             ToMosd::Move {
@@ -249,21 +262,29 @@ fn every_message() {
         ],
     );
     decodes(
-        r,
+        random,
         &[
-            FromMosd::Procs(procs),
+            FromMosd::Procs(procs()),
             FromMosd::Arrived {
                 opening: Opening::Ctl { tree: 1, pid: 2 },
             },
             FromMosd::Shake {
-                nodes: vec![node; 3],
+                nodes: vec![NODE; 3],
             },
         ],
     );
-    decodes(r, &[FromMover::Seized, FromMover::Result(Outcome::Gone)]);
+}
+
+#[test]
+fn of_movers_and_images() {
+    let random = &mut Random::new(random::seed("MOS_SEED"));
+    decodes(
+        random,
+        &[FromMover::Seized, FromMover::Result(Outcome::Gone)],
+    );
     let out = OutJob {
         pid: 1,
-        node,
+        node: NODE,
         tree: 2,
         nmigs: 3,
         cpu_away_ns: 4,
@@ -271,8 +292,8 @@ fn every_message() {
         filters: 6,
         start: Some(false),
     };
-    decodes(r, &[Job::Out(out), Job::Back { pid: 1, tree: 2 }]);
-    decodes(r, &[meta()]);
+    decodes(random, &[Job::Out(out), Job::Back { pid: 1, tree: 2 }]);
+    decodes(random, &[meta()]);
 }
 
 #[test]
