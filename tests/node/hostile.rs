@@ -12,6 +12,11 @@ use mos::wire::frame::to_frame;
 
 use crate::cluster::Cluster;
 
+/// How often it is tried: `MOS_FRAMES` times if that is set.
+fn times(usual: u32) -> u32 {
+    std::env::var("MOS_FRAMES").map_or(usual, |times| times.parse().unwrap())
+}
+
 struct Random(u64);
 
 impl Random {
@@ -78,7 +83,7 @@ fn on_the_control_socket() {
             node: cluster.address(1),
         }),
     ];
-    for round in 0..10_000 {
+    for round in 0..times(10_000) {
         let mut stream = UnixStream::connect(cluster.paths(1).socket()).unwrap();
         let bytes = match round % 3 {
             0 => random.bytes(200),
@@ -102,7 +107,7 @@ fn on_the_tcp_port() {
     let cluster = Cluster::start(1);
     let mut random = Random(2);
     let mut kept = Vec::new();
-    for round in 0..5_000 {
+    for round in 0..times(5_000) {
         let mut stream = TcpStream::connect((cluster.address(1), cluster.port)).unwrap();
         let mut bytes = match round % 3 {
             0 => Vec::new(),
@@ -127,7 +132,7 @@ fn from_a_node_that_has_not_shown_the_secret() {
     let cluster = Cluster::start(1);
     let mut random = Random(3);
     let to = std::net::SocketAddrV4::new(cluster.address(1), cluster.port);
-    for _ in 0..2_000 {
+    for _ in 0..times(2_000) {
         let from = std::net::SocketAddrV4::new(cluster.address(1), 0);
         let mut stream = mos::sys::socket::connect_from(from, to).unwrap();
         stream.set_nonblocking(false).unwrap();
@@ -151,7 +156,7 @@ fn on_the_udp_port() {
     let cluster = Cluster::start(2);
     let socket = UdpSocket::bind((cluster.address(2), 0)).unwrap();
     let mut random = Random(4);
-    for round in 0..50_000u32 {
+    for round in 0..times(50_000) {
         let mut bytes = random.bytes(100);
         if round % 2 == 0 {
             bytes.splice(0..0, *b"MOSBEAT1");
@@ -167,7 +172,7 @@ fn on_the_udp_port() {
 fn after_the_secret_was_shown() {
     let cluster = Cluster::start(2);
     let mut random = Random(5);
-    for _ in 0..500 {
+    for _ in 0..times(500) {
         let mut conn = cluster.client(1).connect_node(cluster.address(2)).unwrap();
         let bytes = random.bytes(200);
         let _ = conn.write_all(&bytes);
