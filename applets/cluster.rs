@@ -74,6 +74,7 @@ pub fn best(
         memory,
         wait,
         starts,
+        needs: None,
     })? {
         FromMosd::Node(node) => Ok(node),
         _ => Err(unexpected()),

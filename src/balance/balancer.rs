@@ -361,9 +361,10 @@ fn swaps(here: &Place) -> bool {
     here.mem_total > 0.0 && here.mem_free < MEMORY_RESERVE / 2.0 * here.mem_total
 }
 
-/// Its memory suffices, as far as it is known.
+/// It can be there, and the memory suffices, as far as it is known.
 fn fits(place: &Place, process: &Process) -> bool {
-    place.mem_total == 0.0 || process.size() <= place.room()
+    let room = place.mem_total == 0.0 || process.size() <= place.room();
+    room && (process.home == place.node || place.suits(process.bound.as_ref()))
 }
 
 /// Where a program gets most, of other nodes.

@@ -14,7 +14,7 @@ mod promises;
 
 pub use balancer::{Asking, Balancer, Choice, Granted, What};
 pub use freezing::{Candidate, FreezeOrder, FreezeRules, Freezer};
-pub use model::{Costs, Place, Process};
+pub use model::{Bound, Costs, Place, Process};
 pub use promises::{Answer, Ask, Word};
 
 /// Milliseconds, as in `gossip`.

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::gossip::Load;
+use crate::wire::cpu::Cpu;
 
 /// What the network costs.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,8 @@ pub struct Place {
     pub mem_total: f64,
     pub mem_free: f64,
     pub blocked: bool,
+    /// What its processor offers, if that is known.
+    pub cpu: Option<Cpu>,
 }
 
 /// With less of its memory free than this share, a node does not take more, and begins to give away.
@@ -63,6 +66,7 @@ impl Place {
             mem_total: f64::from(load.mem_total),
             mem_free: f64::from(load.mem_free),
             blocked: load.blocked(),
+            cpu: None,
         }
     }
 
@@ -86,6 +90,15 @@ impl Place {
         };
         let count = self.running + more;
         self.speed * (sum(count + 1.0) - sum(count)).exp()
+    }
+
+    /// A process that is so bound can be here, as far as is known.
+    pub fn suits(&self, bound: Option<&Bound>) -> bool {
+        let (Some(bound), Some(cpu)) = (bound, &self.cpu) else {
+            return bound.is_none();
+        };
+        let sees_more = bound.begins && cpu.shows_more(&bound.needs).is_some();
+        cpu.lacks(&bound.needs).is_none() && !sees_more
     }
 
     /// Megabytes that it may still take.
@@ -114,6 +127,16 @@ pub struct Process {
     pub stayed: f64,
     /// It may be moved, and can be.
     pub movable: bool,
+    /// What it must find elsewhere; `None`: nothing in particular.
+    pub bound: Option<Bound>,
+}
+
+/// What a process depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub needs: Cpu,
+    /// It begins where it goes to, and must not see more there than its home has.
+    pub begins: bool,
 }
 
 /// Work that a process which has not done any yet is expected to have.
@@ -180,6 +203,7 @@ mod tests {
             call_mb: 0.0,
             stayed: 5.0,
             movable: true,
+            bound: None,
         };
         let costs = Costs::default();
         assert_eq!(process.away(HOME, &costs), 1.0);

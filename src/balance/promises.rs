@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Place;
 use crate::gossip::Time;
+use crate::wire::cpu::Cpu;
 
 /// A promise that nobody has made use of is void after so many milliseconds.
 const VALID: Time = 4000;
@@ -43,6 +44,8 @@ pub struct Answer {
 pub enum Word {
     Ask(Ask),
     Answer(Answer),
+    /// What the sender's processor offers; and whether it wants to know the same of the receiver.
+    Cpu(Cpu, bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +139,7 @@ mod tests {
             mem_total: 1000.0,
             mem_free: 500.0,
             blocked: false,
+            cpu: None,
         }
     }
 

@@ -77,6 +77,17 @@ pub fn read_speed(file: &Path) -> Result<u32, ConfigError> {
     one_number(file, "the speed", 1, 10_000_000).map(|speed| speed.unwrap_or(10_000))
 }
 
+/// Reads the names of features that this node's processor is taken not to have, one or more a line; none without a file.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read_hidden(file: &Path) -> Result<Vec<String>, ConfigError> {
+    let text = read_optional(file)?.unwrap_or_default();
+    let words = data_lines(&text).flat_map(|(_, data)| data.split_whitespace());
+    Ok(words.map(str::to_owned).collect())
+}
+
 fn one_number(file: &Path, name: &str, least: u32, most: u32) -> Result<Option<u32>, ConfigError> {
     let text = read_optional(file)?.unwrap_or_default();
     let mut lines = data_lines(&text);
@@ -204,6 +215,8 @@ mod tests {
         assert!(read_speed(&Temp::new("0").0).is_err());
         let error = read_speed(&Temp::new("# a\n5\n6\n").0).unwrap_err();
         assert_eq!(error.line, 3);
+        let hidden = read_hidden(&Temp::new("avx2 # old\n\nfma bmi1\n").0).unwrap();
+        assert_eq!(hidden, ["avx2", "fma", "bmi1"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use freeze::FreezeConf;
 pub use hosts::{Hosts, Lookup, Named};
-pub use limits::{BestNode, MaxGuests, MosrunConf, read_retainpri, read_speed};
+pub use limits::{BestNode, MaxGuests, MosrunConf, read_hidden, read_retainpri, read_speed};
 pub use map::{NodeMap, Range};
 pub use node::{Config, Member, Overrides, Ports, check_aliases, own_address, read_ports};
 pub use partners::Partner;

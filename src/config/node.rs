@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::lines::{data_lines, node_address, number, read_optional};
 use super::{
     ConfigError, FreezeConf, Hosts, MaxGuests, MosrunConf, Named, NodeMap, Partner, Paths,
-    PrivateConf, Range, Secret, UserView, read_retainpri, read_secret, read_speed,
+    PrivateConf, Range, Secret, UserView, read_hidden, read_retainpri, read_secret, read_speed,
 };
 use crate::sys::unix;
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Relative speed of the processors; 10000 is usual.
     pub speed: u32,
+    /// Features of the processor that count as absent.
+    pub hidden: Vec<String>,
     pub max_guests: MaxGuests,
     /// Seconds after the last process of a priority before those of lower priority may come.
     pub retain_priority: u32,
@@ -127,6 +129,7 @@ impl Config {
             secret: read_secret(&paths.secret())?,
             view: UserView::read(&paths.userview(), &hosts)?,
             speed: read_speed(&paths.speed())?,
+            hidden: read_hidden(&paths.hidden())?,
             max_guests: MaxGuests::read(&paths.maxguests())?,
             retain_priority: read_retainpri(&paths.retainpri())?,
             freeze: FreezeConf::read(&paths.freeze())?,

@@ -62,6 +62,11 @@ impl Paths {
         self.etc().join("speed")
     }
 
+    /// Features of this node's processor that count as absent.
+    pub fn hidden(&self) -> PathBuf {
+        self.etc().join("hidefeatures")
+    }
+
     /// TCP and UDP ports, where they are not the usual ones.
     pub fn ports(&self) -> PathBuf {
         self.etc().join("ports")

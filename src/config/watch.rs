@@ -22,6 +22,7 @@ impl Fingerprint {
             paths.secret(),
             paths.mosip(),
             paths.speed(),
+            paths.hidden(),
             paths.ports(),
             paths.freeze(),
             paths.private(),

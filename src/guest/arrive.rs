@@ -20,9 +20,9 @@ use crate::migrate::{fault, limit_silence, target};
 use crate::sys::poll::{Source, Watch};
 use crate::sys::tracked::CpuClock;
 use crate::sys::unix::{SIGCHLD, SignalFd};
-use crate::sys::{cpu, namespace, process};
+use crate::sys::{namespace, process};
 use crate::syscall::Fds;
-use crate::wire::client::Client;
+use crate::wire::client::{Client, Welcome};
 use crate::wire::control::ToMosd;
 use crate::wire::ctl::FromHost;
 use crate::wire::frame::{read_frame, write_frame};
@@ -37,7 +37,7 @@ pub fn run(mut conn: TcpStream, offer: Offer, mut client: Client) -> io::Result<
     let children = SignalFd::new(&[SIGCHLD])?;
     let welcome = client.register(&ToMosd::Host { home: offer.home })?;
     fault::point("target.verdict")?;
-    if let Some(why) = unfit(&offer) {
+    if let Some(why) = unfit(&offer, &welcome) {
         write_frame(&mut conn, &Verdict::Refuse(why.clone()))?;
         return Err(io::Error::other(why));
     }
@@ -86,15 +86,19 @@ pub fn become_user(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// What this machine lacks.
-fn unfit(offer: &Offer) -> Option<String> {
-    let lacking = offer.xfeatures & !cpu::xfeatures();
-    if lacking != 0 {
+/// Why the process cannot run here, or would not be able to go home.
+fn unfit(offer: &Offer, here: &Welcome) -> Option<String> {
+    if let Some(lacking) = here.cpu.lacks(&offer.needs) {
         return Some(format!(
-            "this processor lacks register states that the process may use (XCR0 {lacking:#x})"
+            "node {} {lacking}, on which it may depend",
+            here.address
         ));
     }
-    None
+    let more = here.cpu.shows_more(&offer.needs).filter(|_| offer.begins)?;
+    Some(format!(
+        "it would come to depend on {more} of node {}, which its home lacks",
+        here.address
+    ))
 }
 
 /// Receives the process, stage by stage.

@@ -457,6 +457,7 @@ impl Host {
             decay: self.weight.decay,
             count_calls: !self.weight.cpujob,
             calls: self.weight.calls,
+            needs: Some(self.meta.needs),
         }
     }
 

@@ -144,7 +144,11 @@ impl Host {
                 conn
             }
         };
-        let meta = self.capture()?;
+        let mut meta = self.capture()?;
+        match to_home {
+            true => meta.cut_state(),
+            false => meta.fit_state()?,
+        }
         live::lock(&self.outgoing).last(&mut conn, meta)?;
         self.give(&mut conn, node)
     }
@@ -180,7 +184,6 @@ impl Host {
     }
 
     fn opening(&self, node: Ipv4Addr) -> io::Result<Opening> {
-        let thread = &self.meta.threads[0];
         let offer = Offer {
             home: self.meta.home.node,
             home_pid: self.meta.home.pid,
@@ -191,8 +194,8 @@ impl Host {
                 .iter()
                 .map(|area| area.end - area.start)
                 .sum(),
-            xsave_len: thread.xsave.len() as u32,
-            xfeatures: capture::xfeatures(&thread.xsave),
+            needs: self.meta.needs,
+            begins: false,
             nmigs: self.meta.nmigs,
         };
         let (tree, pid) = (offer.tree, offer.home_pid);

@@ -15,6 +15,7 @@ use crate::sys::launch::{self as start, interface_open};
 use crate::sys::{process, procfs, seccomp, socket, unix};
 use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, ToMosd};
+use crate::wire::cpu::Cpu;
 use crate::wire::frame::{read_frame, write_frame};
 
 /// Where the program starts (manual: location options).
@@ -58,6 +59,8 @@ pub struct WardenJob {
     pub settings: Settings,
     /// Node to move to as soon as the program is there, and whether to run on here if that fails.
     pub start: Option<(Ipv4Addr, bool)>,
+    /// What the program is to see at most.
+    pub portable: Option<Cpu>,
 }
 
 /// From mosrun to its warden, with the listener attached.
@@ -146,6 +149,7 @@ fn best(needmem: Option<u32>, client: &mut Client) -> io::Result<Ipv4Addr> {
         memory: needmem.unwrap_or(0),
         wait: needmem.is_some(),
         starts: true,
+        needs: None,
     };
     match client.ask(&question)? {
         FromMosd::Node(Some(node)) => Ok(node.address),
@@ -204,6 +208,7 @@ fn outside(options: &Options) -> io::Result<()> {
         settings: settings(options),
         // The best node is a wish: without it the program runs here.
         start: node.map(|node| (node, options.force || options.start == Start::Best)),
+        portable: None,
     };
     let (mut ours, theirs) = UnixStream::pair()?;
     let text = ron::to_string(&job).map_err(io::Error::other)?;

@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::image::{Area, Kind, MmLayout, Resume, Thread, areas};
-use crate::sys::cpu;
 use crate::sys::errno::gone;
 use crate::sys::inject::Injector;
 use crate::sys::mem;
@@ -71,11 +70,6 @@ fn code_of(code: i64, resume: &Resume) -> i64 {
         (code, Resume::Nothing) if code == -ERESTART_RESTARTBLOCK => -ERESTARTNOHAND,
         (code, _) => code,
     }
-}
-
-/// Components of the XSAVE area that a thread has in use.
-pub fn xfeatures(xsave: &[u8]) -> u64 {
-    cpu::xsave_in_use(xsave)
 }
 
 /// Registers from which a thread goes on outside of the kernel, and what its first call needs to know.

@@ -26,11 +26,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::image::ranges::Range;
+use crate::sys::cpu;
 use crate::sys::process::realtime_ns;
 use crate::sys::regs::REGS;
 use crate::wire::channel::SIGINFO_LEN;
 use crate::wire::channel::{BIG, THREADS};
+use crate::wire::cpu::Cpu;
 
+/// Register state that is in use in every process, because the kernel sets it: access by memory protection keys.
+const KERNELS: u64 = 1 << 9;
 /// Processes with more threads stay at home.
 pub const MAX_THREADS: usize = 500;
 
@@ -57,6 +61,8 @@ pub struct Meta {
     /// CPU time at other nodes so far, in nanoseconds.
     pub cpu_away_ns: u64,
     pub nmigs: u32,
+    /// What it may have come to depend on.
+    pub needs: Cpu,
     /// Name (`/proc/PID/comm`).
     pub comm: String,
     /// User's word on the program interface (`-e`, `-w`, …) that the host must know.
@@ -66,6 +72,35 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Takes register state out that the process does not depend on: the receiver may not have it.
+    pub fn cut_state(&mut self) {
+        let state = self.needs.state();
+        for thread in &mut self.threads {
+            cpu::keep_components(&mut thread.xsave, state);
+        }
+    }
+
+    /// As [`Meta::cut_state`], if nothing is lost by it.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the process uses register state that it was not to see.
+    pub fn fit_state(&mut self) -> io::Result<()> {
+        let state = self.needs.state() | KERNELS;
+        let mut used = self
+            .threads
+            .iter()
+            .map(|thread| cpu::xsave_in_use(&thread.xsave));
+        if let Some(more) = used.find(|used| used & !state != 0) {
+            let component = (more & !state).trailing_zeros();
+            return Err(io::Error::other(format!(
+                "it uses register state {component}, which it was not to see"
+            )));
+        }
+        self.cut_state();
+        Ok(())
+    }
+
     /// What can be told of an early image by itself: of its threads, it has but the first one's number.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Some other nodes, by fresh reports.
-    pub(super) fn view(&self, now: Instant) -> Vec<Place> {
+    pub(super) fn view(&mut self, now: Instant) -> Vec<Place> {
         let me = self.config.address;
         let known = self
             .neighbours
@@ -118,10 +118,12 @@ impl Server {
             known.swap(at, other);
         }
         known.truncate(LOOK_AT);
-        known
-            .iter()
-            .map(|known| Place::new(known.node, &known.info))
-            .collect()
+        self.learn_processors(known.iter().map(|known| known.node), now);
+        let place = |known: &Known<Load>| Place {
+            cpu: self.processors.of(known.node),
+            ..Place::new(known.node, &known.info)
+        };
+        known.iter().map(place).collect()
     }
 
     /// Lets the policy's time pass.
@@ -206,7 +208,12 @@ impl Server {
         }
         let place = self.own_place();
         let me = self.config.address;
+        let own_cpu = self.processors.own();
         let known = |(owner, weighed): &(usize, Weighed)| {
+            let weighed = &Weighed {
+                needs: weighed.needs.or(Some(own_cpu)),
+                ..*weighed
+            };
             let process = self
                 .balancing
                 .profiles
@@ -279,6 +286,7 @@ impl Server {
                 let bytes = codec::encode(&Word::Answer(answer));
                 self.neighbours.send_note(note.from, bytes, now);
             }
+            Word::Cpu(cpu, asks) => self.processor_of(note.from, cpu, asks, now),
             Word::Answer(answer) => {
                 if let Some(granted) = self.balancing.balancer.answered(note.from, &answer) {
                     self.granted(&granted, now);

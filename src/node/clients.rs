@@ -11,6 +11,7 @@ use mio::{Interest, Token};
 use super::questions::{Listing, Owned, Purpose};
 use super::report::Asker;
 use super::server::Server;
+use crate::balance::Bound;
 use crate::config::Member;
 use crate::event::local::{LocalConn, Turn};
 use crate::sys::socket::{self, Peer};
@@ -207,7 +208,14 @@ impl Server {
                 memory,
                 wait,
                 starts,
-            } => self.best(token, memory, wait, starts),
+                needs,
+            } => {
+                let bound = Bound {
+                    needs: needs.unwrap_or(self.processors.own()),
+                    begins: needs.is_none(),
+                };
+                self.best(token, (memory, bound), wait, starts);
+            }
             ToMosd::Connect { id, node } => self.connect(token, id, node, uid),
             ToMosd::ConnectToSend { id, node, home } => {
                 self.connect_to_send(token, id, (node, home), uid);
@@ -216,6 +224,7 @@ impl Server {
             ToMosd::Report => self.asks_report(Asker::Tool(token)),
             ToMosd::World => self.world(token),
             ToMosd::Relation { node } => self.relation(token, node),
+            ToMosd::Common => self.common(token),
             ToMosd::FreezeFile { tried } => self.freeze_file(token, &tried),
         }
     }
@@ -235,6 +244,7 @@ impl Server {
         let welcome = FromMosd::Welcome {
             address: self.config.address,
             port: self.config.ports.tcp,
+            cpu: self.processors.own(),
         };
         self.send(token, &welcome, None);
         if let Role::Warden { .. } = role {

@@ -15,6 +15,7 @@ mod neighbours;
 mod orders;
 mod outgoing;
 mod peers;
+mod processors;
 mod profiles;
 mod questions;
 mod report;

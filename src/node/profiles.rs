@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use crate::balance::Process;
+use crate::balance::{Bound, Process};
 use crate::sys::procfs;
 use crate::wire::control::Weighed;
 
@@ -82,6 +82,10 @@ impl Profiles {
             call_mb: 0.0,
             stayed: now.saturating_duration_since(profile.since).as_secs_f64(),
             movable: weighed.movable,
+            bound: weighed.needs.map(|needs| Bound {
+                needs,
+                begins: false,
+            }),
         })
     }
 }
@@ -150,6 +154,7 @@ mod tests {
             decay,
             count_calls: true,
             calls: 0,
+            needs: None,
         }
     }
 

@@ -19,6 +19,7 @@ use super::incoming::Incoming;
 use super::measure::Meter;
 use super::neighbours::Neighbours;
 use super::outgoing::Outgoing;
+use super::processors::Processors;
 use super::questions::Questions;
 use super::settle::Policy;
 use crate::config::Config;
@@ -49,6 +50,7 @@ pub struct Server {
     pub(super) unread: Vec<usize>,
     pub(super) neighbours: Neighbours,
     pub(super) meter: Meter,
+    pub(super) processors: Processors,
     pub(super) balancing: Balancing,
     pub(super) freezing: Freezing,
     next_accept: Instant,
@@ -81,6 +83,7 @@ impl Server {
             poll,
             neighbours,
             meter: Meter::new(config.speed, options.cpus),
+            processors: Processors::new(&config),
             freezing: Freezing::default(),
             balancing: Balancing::new(options.balance, Instant::now()),
             config,
@@ -142,6 +145,7 @@ impl Server {
         };
         registered().map_err(|error| format!("cannot listen: {error}"))?;
         self.meter.set_speed(config.speed);
+        self.processors.follow(config);
         Ok(())
     }
 

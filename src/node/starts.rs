@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::server::Server;
-use crate::balance::{Choice, Granted, Place, Process};
+use crate::balance::{Bound, Choice, Granted, Place, Process};
 use crate::wire::control::FromMosd;
 
 /// Nodes that are asked before the program starts here.
@@ -16,6 +16,7 @@ const QUESTIONS: u32 = 8;
 struct Start {
     asker: usize,
     memory: u32,
+    bound: Bound,
     wait: bool,
     /// Others are to know that it will be there soon.
     starts: bool,
@@ -41,7 +42,13 @@ impl Starts {
 
 impl Server {
     /// A tool asks for the best node.
-    pub(super) fn best(&mut self, asker: usize, memory: u32, wait: bool, starts: bool) {
+    pub(super) fn best(
+        &mut self,
+        asker: usize,
+        (memory, bound): (u32, Bound),
+        wait: bool,
+        starts: bool,
+    ) {
         let now = Instant::now();
         let view = self.view(now);
         self.balancing.starts.last += 1;
@@ -49,6 +56,7 @@ impl Server {
         let start = Start {
             asker,
             memory,
+            bound,
             wait,
             starts,
             view,
@@ -74,7 +82,7 @@ impl Server {
             // Everybody wants the same nodes: what is left is here, if it fits.
             start.view.clear();
         }
-        let process = program(self.config.address, start.memory);
+        let process = program(self.config.address, start.memory, start.bound);
         if !start.starts {
             let best = self
                 .balancing
@@ -149,7 +157,7 @@ impl Server {
 }
 
 /// A program of which nothing is known yet but the memory that it will need.
-fn program(home: Ipv4Addr, memory: u32) -> Process {
+fn program(home: Ipv4Addr, memory: u32, bound: Bound) -> Process {
     Process {
         id: 0,
         home,
@@ -161,5 +169,6 @@ fn program(home: Ipv4Addr, memory: u32) -> Process {
         call_mb: 0.0,
         stayed: 0.0,
         movable: true,
+        bound: Some(bound),
     }
 }

@@ -272,6 +272,7 @@ impl<'a> Cluster<'a> {
             mem_total: node.memory,
             mem_free: node.memory - self.used_memory(at),
             blocked: false,
+            cpu: None,
         }
     }
 
@@ -302,6 +303,7 @@ impl<'a> Cluster<'a> {
             call_mb: 0.0,
             stayed: self.now - running.came,
             movable: true,
+            bound: None,
         }
     }
 }

@@ -319,14 +319,14 @@ mod tests {
 
     #[test]
     fn another_version_is_named_on_both_sides() {
-        let mut a = Handshake::new(b"secret", true, 0, 7);
+        let mut a = Handshake::new(b"secret", true, 0, VERSION + 1);
         let hello = a.ours.to_vec();
         let mut b = Handshake::responder(b"secret");
         let results = converse(&mut a, hello, &mut b, 1000);
         assert_eq!(
             results[0],
             Err(AuthError::Version {
-                ours: 7,
+                ours: VERSION + 1,
                 theirs: VERSION
             })
         );
@@ -334,7 +334,7 @@ mod tests {
             results[1],
             Err(AuthError::Version {
                 ours: VERSION,
-                theirs: 7
+                theirs: VERSION + 1
             })
         );
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::codec;
 use super::control::{FromMosd, NodeInfo, ToMosd};
+use super::cpu::Cpu;
 use super::frame::{self, FrameBuffer};
 use crate::config::{Hosts, Named, Paths};
 use crate::sys::socket;
@@ -24,6 +25,8 @@ pub struct Welcome {
     pub address: Ipv4Addr,
     /// The TCP port of all nodes.
     pub port: u16,
+    /// What it is taken to offer.
+    pub cpu: Cpu,
 }
 
 /// A connection to the mosd of this node.
@@ -76,7 +79,7 @@ impl Client {
     /// mosd's words when it does not want us, or those of `ask`.
     pub fn register(&mut self, who: &ToMosd) -> io::Result<Welcome> {
         match self.ask(who)? {
-            FromMosd::Welcome { address, port } => Ok(Welcome { address, port }),
+            FromMosd::Welcome { address, port, cpu } => Ok(Welcome { address, port, cpu }),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "mosd gave no welcome",

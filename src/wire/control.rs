@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Cpu;
 use super::load::Load;
 use super::report::Report;
 use crate::config::Named;
@@ -86,6 +87,8 @@ pub struct Weighed {
     pub frozen: Frozen,
     /// It may be frozen without order, and is not on its way.
     pub freezable: bool,
+    /// What it may have come to depend on; `None`: all that this node offers.
+    pub needs: Option<Cpu>,
 }
 
 /// What became of an order to move.
@@ -227,11 +230,15 @@ pub enum ToMosd {
         memory: u32,
         wait: bool,
         starts: bool,
+        /// All that the program will depend on; `None`: it will depend on whatever it sees.
+        needs: Option<Cpu>,
     },
     /// From a mover: a file for the memory of a frozen process, in another directory than these. Answered by `FromMosd::FreezeFile`.
     FreezeFile {
         tried: Vec<PathBuf>,
     },
+    /// Tools: what the processors of all nodes of this cluster have in common. Answered by `FromMosd::Common`.
+    Common,
 }
 
 /// A node, as mosd knows it.
@@ -248,10 +255,11 @@ pub struct NodeInfo {
 /// What mosd says to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromMosd {
-    /// To a warden, host or mover: registered. `port` is the TCP port of all nodes.
+    /// To a warden, host or mover: registered. `port` is the TCP port of all nodes, `cpu` what this node is taken to offer.
     Welcome {
         address: Ipv4Addr,
         port: u16,
+        cpu: Cpu,
     },
     /// A channel arrived (descriptor attached).
     Channel {
@@ -313,4 +321,10 @@ pub enum FromMosd {
     },
     /// To a host: its guest must leave for its home.
     Evacuate,
+    /// What this node offers, and what all have of which it is known; how many others answer that have not been heard of yet.
+    Common {
+        here: Cpu,
+        common: Cpu,
+        unknown: u32,
+    },
 }

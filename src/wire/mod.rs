@@ -5,6 +5,7 @@ pub mod channel;
 pub mod client;
 pub mod codec;
 pub mod control;
+pub mod cpu;
 pub mod ctl;
 pub mod frame;
 pub mod load;

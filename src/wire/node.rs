@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Cpu;
+
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +36,10 @@ pub struct Offer {
     pub gid: u32,
     /// Bytes of memory that will come, about.
     pub bytes: u64,
-    /// Bytes of the XSAVE area in use and the feature mask (XCR0) it needs.
-    pub xsave_len: u32,
-    pub xfeatures: u64,
+    /// What it may have come to depend on.
+    pub needs: Cpu,
+    /// It begins there, and depends on what it sees there.
+    pub begins: bool,
     /// Migrations so far.
     pub nmigs: u32,
 }

@@ -8,6 +8,7 @@ use mos::wire::auth::Handshake;
 use mos::wire::channel::{ANSWER_LEN, Answer};
 use mos::wire::codec;
 use mos::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
+use mos::wire::cpu::Cpu;
 use mos::wire::ctl::{FromHost, ToHost};
 use mos::wire::frame::{FrameBuffer, LIMIT, to_frame};
 use mos::wire::node::{Built, Offer, Opening, Started, Switching, Verdict};
@@ -75,8 +76,8 @@ pub fn offer() -> Offer {
         uid: 0,
         gid: 0,
         bytes: 1 << 30,
-        xsave_len: 2696,
-        xfeatures: 7,
+        needs: Cpu::here(),
+        begins: true,
         nmigs: 3,
     }
 }
@@ -291,6 +292,7 @@ fn of_movers_and_images() {
         unsupported: 5,
         filters: 6,
         start: Some(false),
+        portable: Some(Cpu::here()),
     };
     decodes(random, &[Job::Out(out), Job::Back { pid: 1, tree: 2 }]);
     decodes(random, &[meta()]);

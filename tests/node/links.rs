@@ -28,8 +28,8 @@ fn offer(home: std::net::Ipv4Addr) -> Offer {
         uid: 0,
         gid: 0,
         bytes: 0,
-        xsave_len: 0,
-        xfeatures: 0,
+        needs: mos::wire::cpu::Cpu::default(),
+        begins: false,
         nmigs: 0,
     }
 }

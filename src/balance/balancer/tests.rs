@@ -1,4 +1,6 @@
 use super::*;
+use crate::balance::Bound;
+use crate::wire::cpu::Cpu;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -13,6 +15,7 @@ fn place(node: Ipv4Addr, running: f64) -> Place {
         mem_total: 1000.0,
         mem_free: 900.0,
         blocked: false,
+        cpu: None,
     }
 }
 
@@ -28,6 +31,7 @@ fn process(id: u64, used: f64) -> Process {
         call_mb: 0.0,
         stayed: 10.0,
         movable: true,
+        bound: None,
     }
 }
 
@@ -83,6 +87,50 @@ fn speed_draws_and_memory_and_blocking_keep_away() {
         ..fast
     };
     assert_eq!(moves(&place(A, 1.0), &one, &[blocked]), []);
+}
+
+#[test]
+fn nobody_is_asked_who_would_have_to_refuse() {
+    let here = Cpu::here();
+    let less = here.without(&["cx16".to_owned()]).unwrap();
+    let bound = |needs: Cpu, begins: bool| Process {
+        bound: Some(Bound { needs, begins }),
+        ..process(1, 10.0)
+    };
+    let with = |node: Ipv4Addr, cpu: Option<Cpu>| Place {
+        cpu,
+        ..place(node, 0.0)
+    };
+    let [unlike, like] = [with(B, Some(less)), with(C, Some(here))];
+    let busy = place(A, 3.0);
+    assert_eq!(
+        moves(&busy, &[bound(here, false)], &[unlike, like]),
+        [(1, C)]
+    );
+    assert_eq!(moves(&busy, &[bound(here, false)], &[unlike]), []);
+    // Nothing is known of it.
+    assert_eq!(moves(&busy, &[bound(here, false)], &[with(B, None)]), []);
+    assert_eq!(
+        moves(&busy, &[process(1, 10.0)], &[with(B, None)]),
+        [(1, B)]
+    );
+    // More than it needs does no harm, but to a program that is about to look.
+    assert_eq!(moves(&busy, &[bound(less, false)], &[like]), [(1, C)]);
+    let balancer = Balancer::new(Costs::default());
+    assert_eq!(
+        balancer.best_for(&busy, &bound(less, true), &[like]),
+        Some(A)
+    );
+    assert_eq!(
+        balancer.best_for(&busy, &bound(less, true), &[unlike]),
+        Some(B)
+    );
+    // Home is home.
+    let guest = Process {
+        home: B,
+        ..bound(here, false)
+    };
+    assert_eq!(moves(&busy, &[guest], &[unlike]), [(1, B)]);
 }
 
 #[test]

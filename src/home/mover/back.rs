@@ -57,7 +57,7 @@ fn try_back(
         // Its memory here is the one that it runs on.
         return Err(io::Error::other("it is at home already"));
     }
-    let (_, port) = register(client)?;
+    let port = register(client)?.port;
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;
     let mut arrival = receive(pid, conn)?;

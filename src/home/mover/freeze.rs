@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::net::UnixStream;
 
+use crate::home::bound;
 use crate::home::mover::places::Places;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
@@ -41,7 +42,8 @@ fn try_freeze(
     warden: &mut UnixStream,
     client: &mut Client,
 ) -> Result<(), Stayed> {
-    let (home, _) = register(client)?;
+    let welcome = register(client)?;
+    let home = welcome.address;
     // The limit of files' sizes is for the program's own files; here it is as good as a full disk.
     unix::ignore_file_limit();
     if let Some(parked) = park::parked(job.pid)? {
@@ -59,7 +61,8 @@ fn try_freeze(
     let mut files = Places::of(job.pid, id.uid, client)?;
     let mut file = files.next()?;
     let Held { mut threads, areas } = seize::seize(job.pid, Vec::new(), job.filters, warden, LOST)?;
-    let meta = out::complete(job, id, &mut threads, areas)?;
+    let needs = bound::needs(job.pid, &welcome.cpu);
+    let meta = out::complete(job, (id, needs), &mut threads, areas)?;
     fault::point("freeze.image")?;
     let image = loop {
         let Some(at) = file else {

@@ -19,6 +19,7 @@ use crate::sys::tracked::monotonic_offsets;
 use crate::sys::writes::{self, WriteWatch};
 use crate::sys::{mem, procfs, stub};
 use crate::wire::channel::{CODE, FRAME, FRAME_SIZE, STAGING};
+use crate::wire::cpu::Cpu;
 
 /// Has the kernel note what a process writes, as long as the watch is open here. `None`: it cannot.
 pub fn watch(pid: i32, warden: &mut UnixStream) -> Result<Option<WriteWatch>, Stayed> {
@@ -96,7 +97,7 @@ fn pass_calls(pid: i32, stops: usize, held: &mut i32) -> io::Result<()> {
 }
 
 /// The image of a process that runs, as far as it can be seen from outside.
-pub fn sketch(job: &OutJob, home: HomeId) -> Result<Meta, Stayed> {
+pub fn sketch(job: &OutJob, home: HomeId, needs: Cpu) -> Result<Meta, Stayed> {
     let mut areas = areas::ascending(areas::areas(job.pid)?);
     if let Some(why) = check::why_not(job.pid, &areas, job.filters) {
         return Err(Stayed(why));
@@ -116,6 +117,7 @@ pub fn sketch(job: &OutJob, home: HomeId) -> Result<Meta, Stayed> {
         stack_limit: process::limit(job.pid, RLIMIT_STACK)?,
         monotonic_offset_ns,
         boottime_offset_ns,
+        needs,
         comm: procfs::comm(job.pid)?,
         ..Meta::default()
     })

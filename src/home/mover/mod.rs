@@ -18,8 +18,9 @@ use std::os::unix::net::UnixStream;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::client::Client;
+use crate::wire::client::{Client, Welcome};
 use crate::wire::control::{Frozen, Outcome, ToMosd};
+use crate::wire::cpu::Cpu;
 use crate::wire::frame::write_frame;
 
 /// What a mover is to do.
@@ -55,6 +56,8 @@ pub struct OutJob {
     pub filters: u32,
     /// The program is to start on `node`: the process is mosrun still, or about to be. Whether it may run here if that fails.
     pub start: Option<bool>,
+    /// The program that starts is to see no more than this.
+    pub portable: Option<Cpu>,
 }
 
 /// From a mover to its warden.
@@ -110,8 +113,7 @@ pub fn run(
     }
 }
 
-/// Registers with mosd; gives this node's address and the cluster's port.
-pub fn register(client: &mut Client) -> std::io::Result<(Ipv4Addr, u16)> {
-    let welcome = client.register(&ToMosd::Mover)?;
-    Ok((welcome.address, welcome.port))
+/// Registers with mosd, which tells of this node.
+pub fn register(client: &mut Client) -> std::io::Result<Welcome> {
+    client.register(&ToMosd::Mover)
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use crate::home::bound;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{FromMover, Leases, OutJob, View, live, register, start, times};
 use crate::image::capture::Calls;
@@ -19,6 +20,7 @@ use crate::sys::writes::WriteWatch;
 use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
 use crate::wire::control::Outcome;
+use crate::wire::cpu::Cpu;
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Offer, Opening};
 
@@ -46,10 +48,13 @@ fn try_out(
     client: &mut Client,
     attached: &mut bool,
 ) -> Result<Outcome, Stayed> {
-    let (home, _) = register(client)?;
+    let welcome = register(client)?;
+    let home = welcome.address;
+    let (needs, begins) = needs(job, &welcome.cpu);
+    let asks = |bytes| offer_of(job, home, needs, begins, bytes);
     let (mut conn, lent) = if job.start.is_some() {
         // What is not there is found while mosrun can still say so.
-        let conn = offer(job, home, 0, client)?;
+        let conn = offer(job, asks(0)?, client)?;
         start::wait_for_program(job.pid, warden)?;
         *attached = true;
         (conn, Vec::new())
@@ -64,10 +69,10 @@ fn try_out(
         let views = views(&areas);
         borrow(&views, warden)?;
         let bytes = areas.iter().map(|area| area.end - area.start).sum();
-        (offer(job, home, bytes, client)?, views)
+        (offer(job, asks(bytes)?, client)?, views)
     };
     let mut outgoing = Outgoing::from_home(job.pid, watch(job, warden, *attached)?.map(Arc::new));
-    outgoing.rounds(&mut conn, || live::sketch(job, identity(job, home)?))?;
+    outgoing.rounds(&mut conn, || live::sketch(job, identity(job, home)?, needs))?;
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
     let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
@@ -77,7 +82,8 @@ fn try_out(
         borrow(&now, warden)?;
     }
     let id = identity(job, home)?;
-    let meta = complete(job, id, &mut threads, areas)?;
+    let mut meta = complete(job, (id, needs), &mut threads, areas)?;
+    meta.fit_state()?;
     let meta = outgoing.last(&mut conn, meta)?;
     threads[0]
         .deputy
@@ -111,28 +117,41 @@ pub(super) fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
     })
 }
 
-/// Asks the node whether it takes the process, which has areas of so many bytes.
-fn offer(
+/// What the process depends on, and whether it will depend on what it sees where it begins. The environment of a program that is about to
+/// start is not to be read yet.
+fn needs(job: &OutJob, here: &Cpu) -> (Cpu, bool) {
+    let portable = job.start.and(job.portable);
+    let portable = portable.or_else(|| bound::portable(job.pid, here));
+    let begins = job.start.is_some() && portable.is_none();
+    (portable.unwrap_or(*here), begins)
+}
+
+fn offer_of(
     job: &OutJob,
     home: Ipv4Addr,
+    needs: Cpu,
+    begins: bool,
     bytes: u64,
-    client: &mut Client,
-) -> Result<TcpStream, Stayed> {
-    fault::point("source.connect")?;
-    let mut conn = client.connect_to_send(job.node, home)?;
-    limit_silence(&conn)?;
+) -> Result<Offer, Stayed> {
     let status = procfs::status(job.pid)?;
-    let offer = Offer {
+    Ok(Offer {
         home,
         home_pid: job.pid,
         tree: job.tree,
         uid: status.uid,
         gid: status.gid,
         bytes,
-        xsave_len: crate::sys::cpu::xsave_size() as u32,
-        xfeatures: crate::sys::cpu::xfeatures(),
+        needs,
+        begins,
         nmigs: job.nmigs,
-    };
+    })
+}
+
+/// Asks the node whether it takes the process.
+fn offer(job: &OutJob, offer: Offer, client: &mut Client) -> Result<TcpStream, Stayed> {
+    fault::point("source.connect")?;
+    let mut conn = client.connect_to_send(job.node, offer.home)?;
+    limit_silence(&conn)?;
     source::offer(&mut conn, &Opening::Migrate(offer))?;
     Ok(conn)
 }
@@ -166,7 +185,7 @@ fn borrow(views: &[View], warden: &mut UnixStream) -> Result<(), Stayed> {
 /// Asks the threads for what only they can tell, and makes the image.
 pub(super) fn complete(
     job: &OutJob,
-    home: HomeId,
+    (home, needs): (HomeId, Cpu),
     held: &mut [HeldThread],
     areas: Vec<crate::image::Area>,
 ) -> Result<Meta, Stayed> {
@@ -210,6 +229,7 @@ pub(super) fn complete(
         boottime_offset_ns,
         cpu_away_ns: job.cpu_away_ns,
         nmigs: job.nmigs,
+        needs,
         comm: procfs::comm(job.pid)?,
         unsupported: job.unsupported as u8,
         home_has: None,

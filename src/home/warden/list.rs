@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{Named, Paths};
+use crate::home::bound;
 use crate::home::interface::Settings;
 use crate::home::mover::park;
 use crate::home::warden::state::{Proc, Warden};
@@ -140,6 +141,7 @@ impl Warden {
             calls: 0,
             frozen: proc.frozen,
             freezable: proc.settings.freezable && proc.moving.is_none(),
+            needs: bound::portable(pid, &self.cpu),
         };
         let here = |proc: &Proc| proc.place == Place::Home && !proc.native;
         let procs = self.procs.iter().filter(|(_, proc)| here(proc));

@@ -237,6 +237,7 @@ impl Warden {
             unsupported: proc.settings.unsupported,
             filters: self.filters,
             start,
+            portable: self.portable.filter(|_| pid == self.root),
         })
     }
 

@@ -21,6 +21,7 @@ use crate::sys::seccomp::Notification;
 use crate::sys::unix::{SIGCHLD, SignalFd};
 use crate::wire::client::Client;
 use crate::wire::control::{Frozen, Place, Target, ToMosd};
+use crate::wire::cpu::Cpu;
 use crate::wire::frame::{FrameBuffer, write_frame};
 
 /// How often away processes are looked at (stopped? continued?).
@@ -155,6 +156,10 @@ pub struct Warden {
     pub client: Option<Client>,
     pub retry_at: Instant,
     pub me: Ipv4Addr,
+    /// What this node is taken to offer.
+    pub cpu: Cpu,
+    /// What the first program is to see at most.
+    pub portable: Option<Cpu>,
     pub procs: HashMap<i32, Proc>,
     pub ctls: HashMap<u64, Ctl>,
     pub movers: HashMap<u64, Mover>,
@@ -246,6 +251,8 @@ impl Warden {
             client: Some(client),
             retry_at: Instant::now(),
             me: welcome.address,
+            cpu: welcome.cpu,
+            portable: job.portable,
             procs: HashMap::new(),
             ctls: HashMap::new(),
             movers: HashMap::new(),

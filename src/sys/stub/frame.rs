@@ -1,8 +1,6 @@
 //! A complete `rt_sigframe`: what `rt_sigreturn` needs to put a thread back exactly (kernel: `arch/x86/include/asm/sigframe.h`).
 //! FS and GS bases are not in it: whoever resumes a process sets them by `arch_prctl`.
 
-use std::arch::x86_64::__cpuid_count;
-
 use crate::sys::cpu;
 
 const UC_FP_XSTATE: u64 = 1;
@@ -26,8 +24,6 @@ const XSTATE: usize = 448;
 const SW_BYTES: usize = 464;
 /// FXSAVE area and XSAVE header, without any extended component.
 const LEGACY: usize = 576;
-/// CPUID leaf that gives size and offset of each extended component.
-const LEAF_XSAVE: u32 = 0xd;
 /// AMX tile data: the kernel takes a frame with room for it only from a process that has asked to use AMX.
 const TILE_DATA: u64 = 1 << 18;
 
@@ -84,10 +80,12 @@ fn xstate(xsave: &[u8]) -> Vec<u8> {
     if features & 3 != 3 {
         features = cpu::xfeatures();
     }
+    // It may come from a CPU that has more.
+    features &= cpu::xfeatures();
     if cpu::xsave_in_use(xsave) & TILE_DATA == 0 {
         features &= !TILE_DATA;
     }
-    let size = size_of_components(features).min(xsave.len());
+    let size = cpu::standard_size(features).min(xsave.len());
     let mut state = xsave[..size].to_vec();
     let mut half = |at: usize, value: u32| state[at..at + 4].copy_from_slice(&value.to_le_bytes());
     half(SW_BYTES, FP_XSTATE_MAGIC1);
@@ -97,14 +95,4 @@ fn xstate(xsave: &[u8]) -> Vec<u8> {
     half(SW_BYTES + 16, size as u32);
     state.extend(FP_XSTATE_MAGIC2.to_le_bytes());
     state
-}
-
-/// End of the component that lies furthest out, which need not be the one with the highest number.
-fn size_of_components(features: u64) -> usize {
-    let extended = (2..63).filter(|component| features & (1 << component) != 0);
-    let ends = extended.map(|component| {
-        let leaf = __cpuid_count(LEAF_XSAVE, component);
-        (leaf.eax + leaf.ebx) as usize
-    });
-    ends.max().unwrap_or(LEGACY).max(LEGACY)
 }

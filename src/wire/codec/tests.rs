@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::image::{Area, Meta, Resume, Thread};
 use crate::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
+use crate::wire::cpu::Cpu;
 use crate::wire::node::{Offer, Opening};
 
 fn proc_info() -> ProcInfo {
@@ -31,8 +32,8 @@ fn offer() -> Offer {
         uid: 1000,
         gid: 100,
         bytes: 4096,
-        xsave_len: 832,
-        xfeatures: 7,
+        needs: Cpu::default(),
+        begins: false,
         nmigs: 1,
     }
 }
@@ -123,7 +124,10 @@ fn golden_bytes() {
     );
     assert_eq!(
         hex(encode(&offer())),
-        "7f010203630000000700000000000000e803000064000000001000000000000040030000070000000000000001000000"
+        format!(
+            "7f010203630000000700000000000000e8030000640000000010000000000000{}0001000000",
+            "00".repeat(62)
+        )
     );
     assert_eq!(
         hex(encode(&Some(vec![1u16, 2]))),
