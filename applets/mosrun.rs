@@ -103,6 +103,18 @@ fn describe(name: &'static str, about: &'static str) -> Command {
             "Rate of decay of statistics, from 0 to 10000",
         ))
         .arg(
+            Arg::new("portable")
+                .long("portable")
+                .action(ArgAction::SetTrue)
+                .help("The program uses no more of the processor than all nodes have"),
+        )
+        .arg(
+            Arg::new("no-portable")
+                .long("no-portable")
+                .action(ArgAction::SetTrue)
+                .help("It uses all that is here (reverses --portable)"),
+        )
+        .arg(
             Arg::new("program")
                 .value_name("PROGRAM")
                 .required(true)
@@ -180,6 +192,7 @@ fn beginning(wishes: &MosrunConf) -> Options {
             BestNode::Default | BestNode::Force => Start::Best,
         },
         unsupported: wishes.unsupported,
+        portable: wishes.portable.then_some(true),
         ..Options::default()
     }
 }
@@ -240,6 +253,10 @@ fn parse_with(mut options: Options, args: &[OsString]) -> Result<Wanted, Mistake
         match bytes {
             b"--help" => return Ok(Wanted::Help),
             b"--version" => return Ok(Wanted::Version),
+            b"--portable" | b"--no-portable" => {
+                options.portable = Some(bytes == b"--portable");
+                rest = after;
+            }
             b"--" => {
                 rest = after;
                 break;
@@ -393,6 +410,7 @@ mod tests {
             best: BestNode::Default,
             unsupported: Some(2),
             need_memory: false,
+            portable: true,
         };
         let with = |line: &str| {
             let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -403,6 +421,8 @@ mod tests {
         };
         let silent = with("prog");
         assert_eq!((silent.start, silent.unsupported), (Start::Best, Some(2)));
+        assert_eq!(silent.portable, Some(true));
+        assert_eq!(with("--no-portable prog").portable, Some(false));
         let loud = with("-h -u prog");
         assert_eq!((loud.start, loud.unsupported), (Start::Home, Some(0)));
     }

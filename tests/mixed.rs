@@ -53,3 +53,40 @@ fn a_program_does_not_start_where_it_would_see_more_than_at_home() {
         ),
     );
 }
+
+/// Hidden from everything is what node 2 lacks, also from what the program starts; a program without it stays bound to its home.
+#[test]
+fn a_portable_program_goes_everywhere() {
+    playground(
+        2,
+        r#"
+        hides() { node=$1; shift; mos at $node sh -c "echo $* >\$MOSIX_ROOT/etc/mosix/hidefeatures"; mos at $node mossetpe || fail mossetpe; }
+        hides 2 ssse3 avx popcnt
+        runs() { tr '\0' ' ' </proc/$1/cmdline | grep -q "^$2"; }
+        saw() { mosrun $1 sh -c 'exec env' | grep "^GLIBC_TUNABLES=.*$2"; }
+        saw --portable -SSSE3 >/dev/null || fail "$(mosrun --portable env)"
+        ! saw "" -SSSE3 || fail "hidden without order"
+        for how in "sh -c 'while :; do :; done'" "sh -c 'sh -c \"while :; do :; done\"; true'"; do
+            eval "mosrun --portable $how &"; p=$!; all="$all $p"
+            until_ok mosmigrate --wait $p 2
+            mosmigrate --wait $p home || fail "it could not go home"
+        done
+        GLIBC_TUNABLES=glibc.malloc.check=0 mosrun --portable sh -c 'while :; do :; done' & p=$!; all="$all $p"
+        until_ok mosmigrate --wait $p 2
+        # From the first instruction on, too.
+        mosrun --portable -2 sh -c 'exit 5'; [ $? = 5 ] || fail "it was not started on node 2"
+        mosrun --portable sh -c 'exec mosrun -2 sh -c "exit 6"'; [ $? = 6 ] || fail "nor by a portable program"
+        # A child that has cleaned its environment sees everything, and so does one that was told so.
+        mosrun --portable sh -c 'exec env -u GLIBC_TUNABLES sh -c "while :; do :; done"' & p=$!; all="$all $p"
+        until_ok runs $p 'sh -c while'
+        refused $p 2 "lacks ssse3"
+        mosrun --portable mosrun --no-portable sh -c 'while :; do :; done' & p=$!; all="$all $p"
+        until_ok runs $p 'sh -c while'
+        refused $p 2 "lacks ssse3"
+        tr '\0' '\n' </proc/$p/environ | grep -q PORTABLE && fail "what it inherited is left"
+        # As the administrator wants it.
+        echo portable yes >$MOSIX_ROOT/etc/mosix/mosrun.conf
+        spin; mosmigrate --wait $pid 2 || fail "not by default"
+        "#,
+    );
+}

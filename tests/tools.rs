@@ -114,10 +114,11 @@ fn a_stored_image_is_configured_by_answers() {
 U 1234"
         answer 6 p n 5.5 3 -1 7 2 30 10 100 q
         grep -q "^1 0 5.5 3 -1 7 2 30 10 100$" $etc/freeze.conf || fail "freeze.conf"
-        answer 7 f w y
+        answer 7 f w y y
         is mosrun.conf "best force
 unsupported w
-memory required"
+memory required
+portable yes"
         answer 8 /priv 100 - other /other ''
         is private.conf "O /priv 100
 G /other 1024"

@@ -227,10 +227,15 @@ impl<R: BufRead, W: Write> Session<R, W> {
             "Must ordinary users say how much memory a program needs (-m)",
             old.need_memory,
         )?;
+        let portable = self.talk.yes(
+            "Should programs use no more of the processor than all nodes have (--portable)",
+            old.portable,
+        )?;
         let conf = MosrunConf {
             best,
             unsupported,
             need_memory,
+            portable,
         };
         self.write(&file, &conf.to_string())
     }

@@ -122,6 +122,8 @@ pub struct MosrunConf {
     pub unsupported: Option<u8>,
     /// `-m` must be given.
     pub need_memory: bool,
+    /// `--portable` where the user says nothing.
+    pub portable: bool,
 }
 
 impl MosrunConf {
@@ -143,8 +145,10 @@ impl MosrunConf {
                 ["unsupported", "w"] => conf.unsupported = Some(2),
                 ["memory", "optional"] => conf.need_memory = false,
                 ["memory", "required"] => conf.need_memory = true,
+                ["portable", "no"] => conf.portable = false,
+                ["portable", "yes"] => conf.portable = true,
                 _ => {
-                    let what = "must be \"best user|default|force\", \"unsupported user|e|w\" or \"memory optional|required\"";
+                    let what = "must be \"best user|default|force\", \"unsupported user|e|w\", \"memory optional|required\" or \"portable no|yes\"";
                     return Err(ConfigError::new(file, line, what));
                 }
             }
@@ -171,7 +175,11 @@ impl fmt::Display for MosrunConf {
         } else {
             "optional"
         };
-        writeln!(f, "best {best}\nunsupported {unsupported}\nmemory {memory}")
+        let portable = if self.portable { "yes" } else { "no" };
+        writeln!(
+            f,
+            "best {best}\nunsupported {unsupported}\nmemory {memory}\nportable {portable}"
+        )
     }
 }
 
@@ -225,6 +233,7 @@ mod tests {
             best: BestNode::Force,
             unsupported: Some(2),
             need_memory: true,
+            portable: true,
         };
         assert_eq!(
             MosrunConf::read(&Temp::new(&conf.to_string()).0).unwrap(),

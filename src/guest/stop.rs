@@ -10,6 +10,7 @@ use crate::sys::abi::{self, SIG_DFL, SIG_IGN};
 use crate::sys::process::tgkill;
 use crate::sys::status::Status;
 use crate::wire::control::Target;
+use crate::wire::ctl::FromHost;
 
 impl Host {
     /// Takes every event of the guest that is there.
@@ -101,7 +102,13 @@ impl Host {
         let [handler, ..] = self.action_of(signo);
         let caught =
             handler != SIG_DFL && handler != SIG_IGN && self.threads[t].mask & abi::bit(signo) == 0;
-        if caught && !(signo == abi::SIGSEGV && self.grows_at_home(t, &info)?) {
+        // A portable program may have found an instruction that it was not to see, and which home has.
+        let saw_more = signo == abi::SIGILL && self.meta.needs.is_portable();
+        if saw_more {
+            let pid = self.home_pid();
+            self.tell(&FromHost::SawMore { pid });
+        }
+        if caught && !saw_more && !(signo == abi::SIGSEGV && self.grows_at_home(t, &info)?) {
             self.note_handler(t, signo);
             return self.go_on(t, signo);
         }

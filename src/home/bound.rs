@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::sys::launch;
 use crate::wire::cpu::Cpu;
 
 /// What a portable program is bound to, for us to read again.
@@ -25,8 +26,42 @@ pub fn portable(pid: i32, here: &Cpu) -> Option<Cpu> {
     told(&environment, here)
 }
 
-/// Variables for a program that is to see no more than `common`, what all nodes have. `tunables`: the user's own.
-pub fn environment(
+/// Whether this process has been started as a portable one itself.
+pub fn inherited() -> bool {
+    std::env::var_os(PORTABLE).is_some()
+}
+
+/// Changes this process's environment so that the program which it becomes sees no more than `common`, what all nodes have; `None`: it is to
+/// see everything, although this process did not. What the program is bound to then.
+pub fn set(common: Option<&Cpu>, here: &Cpu) -> Cpu {
+    let mut tunables = std::env::var_os(TUNABLES);
+    if inherited() {
+        tunables = tunables.and_then(|value| users(&value));
+        launch::set_variable(PORTABLE, None);
+        launch::set_variable(BIND_NOW, None);
+    }
+    launch::set_variable(TUNABLES, tunables.as_deref());
+    let Some(common) = common else {
+        return *here;
+    };
+    for (name, value) in environment(common, here, tunables.as_deref()) {
+        launch::set_variable(name, Some(&value));
+    }
+    common.portable()
+}
+
+/// What the user has said himself, in front of ours.
+fn users(tunables: &OsStr) -> Option<OsString> {
+    let text = tunables.to_str()?;
+    let own = text.rsplit_once(':').map(|(own, _)| own);
+    match text.rsplit(':').next()?.starts_with(HIDDEN) {
+        true => own.map(OsString::from),
+        false => Some(tunables.to_os_string()),
+    }
+}
+
+/// Variables for a program that is to see no more than `common`. `tunables`: the user's own.
+fn environment(
     common: &Cpu,
     here: &Cpu,
     tunables: Option<&OsStr>,
@@ -56,9 +91,12 @@ fn told(environment: &[u8], here: &Cpu) -> Option<Cpu> {
         value.and_then(|value| std::str::from_utf8(value).ok())
     };
     let bound = Cpu::from_text(value(PORTABLE)?)?;
-    // A variable alone hides nothing.
+    // A variable alone hides nothing. The linker cuts the tunables where it finds a colon, in place.
     let hidden = hidden(here, &bound);
-    let hides = value(TUNABLES)?.split(':').next_back() == Some(hidden.as_str());
+    let first = format!("{TUNABLES}={hidden}");
+    let hides = environment
+        .split(|byte| matches!(byte, 0 | b':'))
+        .any(|part| part == hidden.as_bytes() || part == first.as_bytes());
     let bound_now = value(BIND_NOW).is_some_and(|value| !value.is_empty());
     (hides && bound_now && here.lacks(&bound).is_none()).then_some(bound)
 }
@@ -88,6 +126,10 @@ mod tests {
         for tunables in [None, Some(user.as_os_str())] {
             let variables = environment(&common, &here, tunables);
             assert_eq!(told(&block(&variables), &here), Some(common.portable()));
+            let mut cut = block(&variables);
+            let colons = cut.iter_mut().filter(|byte| **byte == b':');
+            colons.for_each(|byte| *byte = 0);
+            assert_eq!(told(&cut, &here), Some(common.portable()));
             for without in 0..variables.len() {
                 let mut fewer = variables.to_vec();
                 fewer.remove(without);
@@ -97,6 +139,17 @@ mod tests {
         assert_eq!(told(b"A=b\0", &here), None);
         let own = std::process::id() as i32;
         assert_eq!(needs(own, &here), here);
+    }
+
+    #[test]
+    fn what_the_user_has_said_is_found_again() {
+        let users = |text: &str| users(OsStr::new(text));
+        assert_eq!(users("glibc.cpu.hwcaps=-AVX"), None);
+        assert_eq!(
+            users("a=b:c=d:glibc.cpu.hwcaps=-AVX"),
+            Some("a=b:c=d".into())
+        );
+        assert_eq!(users("a=b"), Some("a=b".into()));
     }
 
     #[test]

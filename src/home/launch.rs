@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Paths;
-use crate::home::filter;
 use crate::home::interface::Settings;
+use crate::home::{bound, filter};
 use crate::sys::abi::EHOSTDOWN;
 use crate::sys::launch::{self as start, interface_open};
 use crate::sys::{process, procfs, seccomp, socket, unix};
@@ -17,6 +18,10 @@ use crate::wire::client::Client;
 use crate::wire::control::{FromMosd, ToMosd};
 use crate::wire::cpu::Cpu;
 use crate::wire::frame::{read_frame, write_frame};
+
+/// How long the nodes may take to say what their processors offer, and how often it is asked whether they have.
+const ALL_SAY: Duration = Duration::from_secs(3);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where the program starts (manual: location options).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct Options {
     pub decay: Option<u32>,
     /// `-G`, `-g`.
     pub freezable: Option<bool>,
+    /// `--portable`, `--no-portable`.
+    pub portable: Option<bool>,
     pub program: Vec<OsString>,
 }
 
@@ -132,24 +139,52 @@ fn settings(options: &Options) -> Settings {
     settings
 }
 
+/// Has the program see no more than all nodes have, or everything, if that is wanted. What a portable program is bound to.
+fn portable(wanted: Option<bool>, client: &mut Client) -> io::Result<Option<Cpu>> {
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    let until = Instant::now() + ALL_SAY;
+    loop {
+        let FromMosd::Common {
+            here,
+            common,
+            unknown,
+        } = client.ask(&ToMosd::Common)?
+        else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        // A node that does not say what it has will refuse what it lacks.
+        if !wanted || unknown == 0 || Instant::now() > until {
+            let bound = bound::set(wanted.then_some(&common), &here);
+            return Ok(wanted.then_some(bound));
+        }
+        std::thread::sleep(ASK_AGAIN);
+    }
+}
+
 /// The address of the node that the program is to start on.
-fn resolve(options: &Options, client: &mut Client) -> io::Result<Option<Ipv4Addr>> {
+fn resolve(
+    options: &Options,
+    needs: Option<Cpu>,
+    client: &mut Client,
+) -> io::Result<Option<Ipv4Addr>> {
     let name = match &options.start {
         Start::Home => return Ok(None),
-        Start::Best => return best(options.needmem, client).map(Some),
+        Start::Best => return best(options.needmem, needs, client).map(Some),
         Start::Node(name) => name,
     };
     Ok(Some(client.resolve(name)?.address))
 }
 
 /// The best node to start on, be it this one; when memory was asked for, there is one sooner or later.
-fn best(needmem: Option<u32>, client: &mut Client) -> io::Result<Ipv4Addr> {
+fn best(needmem: Option<u32>, needs: Option<Cpu>, client: &mut Client) -> io::Result<Ipv4Addr> {
     client.set_timeout(None)?;
     let question = ToMosd::Best {
         memory: needmem.unwrap_or(0),
         wait: needmem.is_some(),
         starts: true,
-        needs: None,
+        needs,
     };
     match client.ask(&question)? {
         FromMosd::Node(Some(node)) => Ok(node.address),
@@ -172,8 +207,16 @@ fn inside(options: &Options) -> io::Result<()> {
             interface_open(name, 1, value)?;
         }
     }
-    if options.start != Start::Home {
-        let node = resolve(options, &mut Client::connect(&Paths::from_env())?)?;
+    let wanted = options
+        .portable
+        .filter(|wanted| *wanted != bound::inherited());
+    if options.start != Start::Home || wanted.is_some() {
+        let mut client = Client::connect(&Paths::from_env())?;
+        let needs = portable(wanted, &mut client)?;
+        if options.start == Start::Home {
+            return Ok(());
+        }
+        let node = resolve(options, needs, &mut client)?;
         let number = node.map_or(0, u32::from);
         interface_open(
             if options.start == Start::Best || options.force {
@@ -200,7 +243,8 @@ fn not_started(error: io::Error) -> io::Error {
 
 fn outside(options: &Options) -> io::Result<()> {
     let mut client = Client::connect(&Paths::from_env())?;
-    let node = resolve(options, &mut client)?;
+    let needs = portable(options.portable, &mut client)?;
+    let node = resolve(options, needs, &mut client)?;
     drop(client);
     let job = WardenJob {
         tree: unix::random_u64(),
@@ -208,7 +252,7 @@ fn outside(options: &Options) -> io::Result<()> {
         settings: settings(options),
         // The best node is a wish: without it the program runs here.
         start: node.map(|node| (node, options.force || options.start == Start::Best)),
-        portable: None,
+        portable: needs,
     };
     let (mut ours, theirs) = UnixStream::pair()?;
     let text = ron::to_string(&job).map_err(io::Error::other)?;

@@ -172,6 +172,7 @@ pub fn default_action(signo: i32) -> DefaultAction {
 
 pub const SIGKILL: i32 = libc::SIGKILL;
 pub const SIGSTOP: i32 = libc::SIGSTOP;
+pub const SIGILL: i32 = libc::SIGILL;
 pub const SIGTRAP: i32 = libc::SIGTRAP;
 pub const SIGSEGV: i32 = libc::SIGSEGV;
 /// `si_code` of a SIGSEGV where nothing is mapped.

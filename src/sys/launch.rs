@@ -44,6 +44,17 @@ pub fn interface_open(name: &str, mode: i32, value: i64) -> io::Result<i64> {
     }
 }
 
+/// Sets a variable of the environment for the program that this process becomes, or takes it away. Only for programs of one thread.
+pub fn set_variable(name: &str, value: Option<&OsStr>) {
+    // SAFETY: mosrun, the only one that becomes another program, has one thread: nobody else reads the environment meanwhile.
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
+        }
+    }
+}
+
 /// Replaces this process by `file` (looked up in PATH as execvp does, scripts without `#!` included). `args` starts with
 /// argument 0. Signal mask, dispositions and descriptors are those that this process was started with.
 pub fn exec(file: &OsStr, args: &[OsString]) -> io::Error {

@@ -141,6 +141,11 @@ impl Cpu {
         bound
     }
 
+    /// Whether this can be what a portable program is bound to.
+    pub fn is_portable(&self) -> bool {
+        self.portable() == *self
+    }
+
     /// What the GNU C library is told not to use, so that it uses nothing which `bound` lacks: the value of `glibc.cpu.hwcaps`.
     pub fn hidden_for(&self, bound: &Cpu) -> String {
         let lacking = FEATURES.iter().filter(|feature| {

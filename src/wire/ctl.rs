@@ -34,6 +34,8 @@ pub enum FromHost {
     Stays { pid: i32, why: Option<String> },
     /// Thread `tid` is about to have a shared view of the file behind its descriptor `fd`: does nobody write it?
     View { pid: i32, tid: i32, fd: i32 },
+    /// An instruction was none at this node, which has all that the process was to see: it goes home to try it there.
+    SawMore { pid: i32 },
 }
 
 impl FromHost {
@@ -47,7 +49,8 @@ impl FromHost {
             | FromHost::Moved { pid, .. }
             | FromHost::Cpu { pid, .. }
             | FromHost::Stays { pid, .. }
-            | FromHost::View { pid, .. } => *pid,
+            | FromHost::View { pid, .. }
+            | FromHost::SawMore { pid } => *pid,
         }
     }
 }

@@ -293,6 +293,7 @@ fn of_movers_and_images() {
         filters: 6,
         start: Some(false),
         portable: Some(Cpu::here()),
+        saw_more: true,
     };
     decodes(random, &[Job::Out(out), Job::Back { pid: 1, tree: 2 }]);
     decodes(random, &[meta()]);

@@ -58,6 +58,8 @@ pub struct OutJob {
     pub start: Option<bool>,
     /// The program that starts is to see no more than this.
     pub portable: Option<Cpu>,
+    /// The process has used more than it was to see.
+    pub saw_more: bool,
 }
 
 /// From a mover to its warden.

@@ -81,6 +81,9 @@ fn try_out(
         // It has just mapped another.
         borrow(&now, warden)?;
     }
+    if !*attached && self::needs(job, &welcome.cpu).0 != needs {
+        return Err(Stayed("it has begun another program meanwhile".to_owned()));
+    }
     let id = identity(job, home)?;
     let mut meta = complete(job, (id, needs), &mut threads, areas)?;
     meta.fit_state()?;
@@ -121,7 +124,8 @@ pub(super) fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
 /// start is not to be read yet.
 fn needs(job: &OutJob, here: &Cpu) -> (Cpu, bool) {
     let portable = job.start.and(job.portable);
-    let portable = portable.or_else(|| bound::portable(job.pid, here));
+    let told = || bound::portable(job.pid, here).filter(|_| !job.saw_more);
+    let portable = portable.or_else(told);
     let begins = job.start.is_some() && portable.is_none();
     (portable.unwrap_or(*here), begins)
 }

@@ -165,6 +165,11 @@ impl Warden {
                 let lent = self.lend_view(id, pid, (tid, fd));
                 self.to_host(id, &ToHost::View { pid, tid, lent });
             }
+            FromHost::SawMore { pid } => {
+                if let Some(proc) = self.procs.get_mut(&pid) {
+                    proc.saw_more = true;
+                }
+            }
             FromHost::Forked { .. } => {}
         }
     }

@@ -22,6 +22,7 @@ impl Warden {
             place: Place::Home,
             stays: None,
             native: false,
+            saw_more: false,
             moving: None,
             seized: false,
             ctl: None,
@@ -45,9 +46,11 @@ impl Warden {
             .get(&parent)
             .map_or_else(Settings::default, |proc| proc.settings.clone());
         let native = self.procs.get(&parent).is_some_and(|proc| proc.native);
+        let saw_more = self.procs.get(&parent).is_some_and(|proc| proc.saw_more);
         self.add(pid, &settings);
         if let Some(proc) = self.procs.get_mut(&pid) {
             proc.native = native;
+            proc.saw_more = saw_more;
             // These are its own; by them the words of its hosts are told from older ones.
             proc.settings.nmigs = 0;
         }
@@ -141,7 +144,7 @@ impl Warden {
             calls: 0,
             frozen: proc.frozen,
             freezable: proc.settings.freezable && proc.moving.is_none(),
-            needs: bound::portable(pid, &self.cpu),
+            needs: bound::portable(pid, &self.cpu).filter(|_| !proc.saw_more),
         };
         let here = |proc: &Proc| proc.place == Place::Home && !proc.native;
         let procs = self.procs.iter().filter(|(_, proc)| here(proc));

@@ -238,6 +238,7 @@ impl Warden {
             filters: self.filters,
             start,
             portable: self.portable.filter(|_| pid == self.root),
+            saw_more: proc.saw_more,
         })
     }
 

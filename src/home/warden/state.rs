@@ -39,6 +39,8 @@ pub struct Proc {
     pub stays: Option<String>,
     /// Left MOSIX's care (mosnative): not listed, not moved.
     pub native: bool,
+    /// It has used more of the processor than it was to see: it is bound to all that there is.
+    pub saw_more: bool,
     /// The move under way, and whether its mover has told the process to stop.
     pub moving: Option<Moving>,
     pub seized: bool,
