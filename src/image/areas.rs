@@ -54,14 +54,17 @@ fn used_stack(pid: i32, area: &Area, built_from: &[Area]) -> io::Result<u64> {
 
 fn area(map: Mapping) -> Area {
     let bit = |set: bool, value: u32| if set { value } else { 0 };
-    let kind = kind(&map.name);
-    let backed = map.inode != 0 || map.name.starts_with('/');
+    let kind = match is_common(&map) {
+        true => Kind::Common,
+        false => kind(&map.name),
+    };
+    let backed = (map.inode != 0 || map.name.starts_with('/')) && kind != Kind::Common;
     Area {
         start: map.start,
         end: map.end,
         prot: bit(map.read, PROT_READ) | bit(map.write, PROT_WRITE) | bit(map.exec, PROT_EXEC),
         kind,
-        shared: map.shared,
+        shared: map.shared && kind != Kind::Common,
         file: backed.then_some(FileArea {
             path: map.name,
             offset: map.offset,
@@ -69,6 +72,11 @@ fn area(map: Mapping) -> Area {
             inode: map.inode,
         }),
     }
+}
+
+/// Shared memory that has no name: only forks of the process that made it can have it too.
+pub(super) fn is_common(map: &Mapping) -> bool {
+    map.shared && (map.name == "/dev/zero (deleted)" || map.name.starts_with("[anon_shmem:"))
 }
 
 fn kind(name: &str) -> Kind {
@@ -101,7 +109,10 @@ impl Area {
 
     /// Whether it is the program's own: neither the kernel's nor ours.
     pub fn is_program(&self) -> bool {
-        matches!(self.kind, Kind::Normal | Kind::Heap | Kind::Stack)
+        matches!(
+            self.kind,
+            Kind::Normal | Kind::Heap | Kind::Stack | Kind::Common
+        )
     }
 }
 

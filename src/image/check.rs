@@ -1,12 +1,17 @@
 //! May this process move now? If not, why, in words.
 
+use std::io;
+
+use crate::image::areas::is_common;
 use crate::image::{Area, Kind, MAX_THREADS};
 use crate::sys::process;
-use crate::sys::procfs;
+use crate::sys::procfs::{self, Mapping};
 
 /// Addresses from here on exist only with five levels of page tables.
 const HIGHEST: u64 = 1 << 47;
 const PROT_WRITE: u32 = 2;
+/// PROT_READ | PROT_WRITE
+const READ_WRITE: u32 = 3;
 /// Clocks that count CPU time: of the process, of the thread. Those of others are negative.
 const CPU_CLOCKS: [i32; 2] = [2, 3];
 /// Descriptors whose memory or kernel state cannot be reached from elsewhere.
@@ -23,6 +28,7 @@ pub fn why_not(pid: i32, areas: &[Area], expected_filters: u32) -> Option<String
     memory(areas)
         .or_else(|| state(pid, expected_filters))
         .or_else(|| shared_memory(pid))
+        .or_else(|| common(pid, areas, expected_filters))
         .or_else(|| timers(pid))
         .or_else(|| descriptors(pid, areas))
         .or_else(|| network(pid))
@@ -46,6 +52,9 @@ fn area(area: &Area) -> Option<String> {
     if path.starts_with("/anon_hugepage") {
         return Some("it uses huge pages".to_owned());
     }
+    if area.kind == Kind::Common && area.prot & READ_WRITE != READ_WRITE {
+        return Some("it has shared memory that it has made inaccessible".to_owned());
+    }
     if !area.shared {
         let device = path.starts_with("/dev/")
             && !path.starts_with("/dev/zero")
@@ -55,7 +64,7 @@ fn area(area: &Area) -> Option<String> {
     if path.starts_with("/SYSV") {
         return Some("it has System V shared memory".to_owned());
     }
-    if path.is_empty() || path.starts_with("/dev/zero") || path.starts_with("/memfd:") {
+    if path.is_empty() || path.starts_with("/memfd:") {
         return Some("it has shared memory".to_owned());
     }
     if area.prot & PROT_WRITE != 0 || path.starts_with("/dev/") {
@@ -159,6 +168,38 @@ fn network(pid: i32) -> Option<String> {
         procfs::namespace(process::pid(), "net").ok()?,
     );
     (its != ours).then(|| "it is in another network namespace".to_owned())
+}
+
+/// Shared memory without a name goes with the process that alone has it, and has it once.
+fn common(pid: i32, areas: &[Area], filters: u32) -> Option<String> {
+    if areas.iter().all(|area| area.kind != Kind::Common) {
+        return None;
+    }
+    let Ok(mut own) = commons(pid) else {
+        return Some("it ended".to_owned());
+    };
+    own.sort_unstable();
+    let twice = |pair: &[(u64, u64, u64)]| pair[0].0 == pair[1].0 && pair[1].1 < pair[0].2;
+    if own.windows(2).any(twice) {
+        return Some("it maps shared memory twice".to_owned());
+    }
+    let has = |inode: u64| own.iter().any(|mine| mine.0 == inode);
+    let shares = |other: &i32| match commons(*other) {
+        Ok(all) => all.iter().any(|its| has(its.0)),
+        // Not even its own user may look into it. A fork has at least the filters that mosrun made.
+        Err(_) => procfs::status(*other).is_ok_and(|status| status.filters >= filters),
+    };
+    let others = procfs::processes().unwrap_or_default().into_iter();
+    let mut others = others.filter(|other| *other != pid);
+    let with = others.find(shares)?;
+    Some(format!("it shares memory with process {with}"))
+}
+
+/// The common memory of a process: inode, and from where to where in it.
+fn commons(pid: i32) -> io::Result<Vec<(u64, u64, u64)>> {
+    let maps = procfs::maps(pid)?.into_iter().filter(is_common);
+    let part = |map: Mapping| (map.inode, map.offset, map.offset + (map.end - map.start));
+    Ok(maps.map(part).collect())
 }
 
 #[cfg(test)]

@@ -212,7 +212,8 @@ impl Copier {
         self.forget_changed();
         self.send_files(areas, &mut sender, false)?;
         for area in areas.iter().filter(|area| !area.shared) {
-            if area.kind == Kind::Vdso {
+            // What is there of common memory the tables of the process do not tell.
+            if matches!(area.kind, Kind::Vdso | Kind::Common) {
                 sender.range(area.start, area.end, Source::Own)?;
             } else if area.is_program() && area.file.is_some() {
                 for (start, end) in map.ranges(area.start, area.end, Want::Own)? {
@@ -322,7 +323,7 @@ pub fn send_own(pid: i32, areas: &[Area], out: &mut impl Write) -> io::Result<()
 
 /// What only the process itself has, and can be watched.
 pub fn is_anonymous(area: &Area) -> bool {
-    area.is_program() && !area.shared && area.file.is_none()
+    area.is_program() && !area.shared && area.file.is_none() && area.kind != Kind::Common
 }
 
 /// Ranges counted from `to` instead of `from`.

@@ -44,9 +44,10 @@ pub struct Backed {
 }
 
 impl Place {
-    /// Protection while contents arrive. What is not accessible at all is often huge, and is never made accessible here.
+    /// Protection while contents arrive. What is not accessible at all is often huge, and is never made accessible here; but common
+    /// memory cannot be written by force.
     pub fn first_prot(&self) -> u32 {
-        if self.prot == 0 {
+        if self.prot == 0 && self.kind != Kind::Common {
             0
         } else {
             PROT_READ | PROT_WRITE
@@ -75,8 +76,8 @@ impl Place {
     }
 
     fn maps_the_same(&self, other: &Place) -> bool {
-        let stack = |place: &Place| place.kind == Kind::Stack;
-        self.file == other.file && stack(self) == stack(other)
+        let is = |kind: Kind| (self.kind == kind) == (other.kind == kind);
+        self.file == other.file && is(Kind::Stack) && is(Kind::Common)
     }
 }
 
@@ -133,6 +134,9 @@ pub fn places(meta: &Meta) -> io::Result<Vec<Place>> {
             return Err(bad("overlap the stub"));
         }
         let file = match &area.file {
+            Some(_) if area.kind == Kind::Common => {
+                return Err(bad("map a file that is common memory"));
+            }
             Some(file) if !file.offset.is_multiple_of(PAGE) || file.offset > MAX_OFFSET => {
                 return Err(bad("map files where there is none"));
             }

@@ -247,6 +247,8 @@ pub enum Kind {
     Vsyscall,
     /// The stub's own range.
     Stub,
+    /// Shared anonymous memory (without a file that anyone could name). It moves with the only process that maps it.
+    Common,
 }
 
 /// `prctl_mm_map` without its pointers to auxv and exe; read from `/proc/PID/stat` and, for brk, from the process.

@@ -48,6 +48,8 @@ const PROT_RW: u64 = 3;
 const PROT_RX: u64 = 5;
 /// MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 const MAP_HERE: u64 = 0x02 | 0x20 | 0x4000 | 0x10_0000;
+/// MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+const MAP_COMMON: u64 = 0x01 | 0x20 | 0x4000 | 0x10_0000;
 /// MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 const MAP_FILE_HERE: u64 = 0x02 | 0x4000 | 0x10_0000;
 const MAP_GROWSDOWN: u64 = 0x100;
@@ -263,6 +265,7 @@ impl GuestBuilder {
                 self.files.descriptor(backed) as u64,
                 backed.offset,
             ),
+            None if place.kind == Kind::Common => (MAP_COMMON, u64::MAX, 0),
             None => (MAP_HERE | grows, u64::MAX, 0),
         };
         let args = [place.start, len, prot, flags, fd, offset];

@@ -106,6 +106,7 @@ words! {
     MAP_NORESERVE = libc::MAP_NORESERVE;
     MAP_32BIT = libc::MAP_32BIT;
     MADV_DONTNEED = libc::MADV_DONTNEED;
+    MADV_REMOVE = libc::MADV_REMOVE;
     SA_SIGINFO = libc::SA_SIGINFO;
     SA_RESTART = libc::SA_RESTART;
     SA_NODEFER = libc::SA_NODEFER;

@@ -351,6 +351,11 @@ pub fn transfers(pid: i32) -> io::Result<u64> {
     Ok(value("syscr:") + value("syscw:"))
 }
 
+/// All processes that are seen here.
+pub fn processes() -> io::Result<Vec<i32>> {
+    numbers("/proc")
+}
+
 /// Children of a process's main thread.
 pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     let text = text(pid, &format!("task/{pid}/children"))?;

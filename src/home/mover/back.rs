@@ -24,6 +24,8 @@ use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built, Started, Verdict};
 
 const PAGE: u64 = 4096;
+/// PROT_READ | PROT_WRITE
+const READ_WRITE: u32 = 3;
 
 /// Receives process `pid`; on failure it runs on where it was.
 pub fn back(
@@ -226,16 +228,17 @@ impl Arrival {
             map(deputy, area)?;
         }
         for (start, end, prot) in &plan.protect {
-            deputy.call(
-                abi::SYS_MPROTECT,
-                [*start, end - start, u64::from(*prot), 0, 0, 0],
-            )?;
+            protect(deputy, *start, *end, *prot)?;
         }
         let right = ranges::sorted(std::mem::take(&mut self.right));
         self.forget_stale(&right, deputy)?;
         let waiting = self.waiting.iter();
         for (addr, data) in waiting.filter(|(at, _)| ranges::holds(&right, **at, **at + 1)) {
             force(self.pid, *addr, data)?;
+        }
+        let closed = |area: &&Area| area.kind == Kind::Common && area.prot != READ_WRITE;
+        for area in plan.map.iter().filter(closed) {
+            protect(deputy, area.start, area.end, area.prot)?;
         }
         if let Some(warden) = warden {
             let told = FromMover::Home {
@@ -315,17 +318,18 @@ fn force(pid: i32, addr: u64, data: &[u8]) -> io::Result<()> {
 
 /// As the program would have mapped it, so that it becomes one with what lies beside it.
 fn map(deputy: &mut Deputy, area: &Area) -> io::Result<()> {
-    let grows = if area.kind == Kind::Stack {
-        abi::MAP_GROWSDOWN
-    } else {
-        0
+    let (kind, prot) = match area.kind {
+        Kind::Stack => (abi::MAP_PRIVATE | abi::MAP_GROWSDOWN, area.prot),
+        // Its contents cannot be written by force.
+        Kind::Common => (abi::MAP_SHARED, READ_WRITE),
+        _ => (abi::MAP_PRIVATE, area.prot),
     };
-    let flags = abi::MAP_PRIVATE | abi::MAP_ANONYMOUS | abi::MAP_FIXED | grows;
-    let len = area.end - area.start;
-    deputy
-        .call(
-            abi::SYS_MMAP,
-            [area.start, len, u64::from(area.prot), flags, u64::MAX, 0],
-        )
-        .map(drop)
+    let flags = kind | abi::MAP_ANONYMOUS | abi::MAP_FIXED;
+    let args = [area.start, area.len(), u64::from(prot), flags, u64::MAX, 0];
+    deputy.call(abi::SYS_MMAP, args).map(drop)
+}
+
+fn protect(deputy: &mut Deputy, start: u64, end: u64, prot: u32) -> io::Result<()> {
+    let args = [start, end - start, u64::from(prot), 0, 0, 0];
+    deputy.call(abi::SYS_MPROTECT, args).map(drop)
 }

@@ -10,7 +10,7 @@ use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
 use crate::image::copier;
 use crate::image::store::{self, Aim};
-use crate::image::{Area, Meta, check};
+use crate::image::{Area, Kind, Meta, check};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::migrate::source::Stayed;
@@ -132,7 +132,7 @@ fn write_by(aim: Aim, pid: i32, meta: &Meta, file: &File) -> io::Result<()> {
 }
 
 fn is_own(area: &Area) -> bool {
-    area.is_program() && !area.shared
+    area.is_program() && !area.shared && area.kind != Kind::Common
 }
 
 /// Gives back all memory but that of arguments and environment, which others look at.
@@ -158,8 +158,11 @@ pub fn drop_memory(deputy: &mut Deputy, meta: &Meta) -> io::Result<()> {
             }
         }
     }
-    for (start, end) in ranges {
-        let args = [start, end - start, abi::MADV_DONTNEED, 0, 0, 0];
+    let common = meta.areas.iter().filter(|area| area.kind == Kind::Common);
+    let removed = common.map(|area| ((area.start, area.end), abi::MADV_REMOVE));
+    let dropped = ranges.into_iter().map(|range| (range, abi::MADV_DONTNEED));
+    for ((start, end), advice) in dropped.chain(removed) {
+        let args = [start, end - start, advice, 0, 0, 0];
         match deputy.call(abi::SYS_MADVISE, args) {
             Err(error) if error.raw_os_error() != Some(abi::EINVAL) => return Err(error),
             _ => {}

@@ -95,7 +95,8 @@ fn push_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
 fn same_backing(is: &Area, should: &Area, at: u64) -> bool {
     let place = |area: &Area, file: &FileArea| file.offset + (at - area.start);
     let file = |area: &Area| area.file.as_ref().map(|file| place(area, file));
-    is.shared == should.shared && file(is) == file(should)
+    let common = |area: &Area| area.kind == Kind::Common;
+    is.shared == should.shared && common(is) == common(should) && file(is) == file(should)
 }
 
 #[cfg(test)]
