@@ -7,7 +7,7 @@ use clap::{Arg, Command, value_parser};
 use mos::sys::unix;
 
 use crate::common::{fail, parse};
-use crate::playground::cpus;
+use crate::playground;
 
 pub fn command() -> Command {
     Command::new("at")
@@ -48,7 +48,7 @@ pub fn run(args: &[OsString]) -> i32 {
     if !root.is_dir() {
         return fail("at", format!("this playground has no node {node}"));
     }
-    if let Err(error) = cpus::enter(&root) {
+    if let Err(error) = playground::enter(&root) {
         return fail("at", error);
     }
     let words: Vec<OsString> = matches

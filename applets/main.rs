@@ -166,6 +166,8 @@ const INTERNAL: &[(&str, Run)] = &[
     (playground::spin::NAME, playground::spin::run),
     (bench::INSIDE, bench::run_inside),
     (bench::worker::NAME, bench::worker::run),
+    (bench::makespan::OUTSIDE, bench::makespan::run_outside),
+    (bench::makespan::NAME, bench::makespan::run),
 ];
 
 /// Finds the applet that is meant and runs it.

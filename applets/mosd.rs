@@ -48,6 +48,13 @@ pub fn command() -> Command {
                     "This node has COUNT processors of a machine that it shares with other nodes",
                 ),
         )
+        .arg(
+            Arg::new("memory")
+                .long("memory")
+                .value_name("MB")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("This node has MB megabytes of that machine's memory"),
+        )
 }
 
 pub fn run(args: &[OsString]) -> i32 {
@@ -68,6 +75,7 @@ pub fn run(args: &[OsString]) -> i32 {
         await_map: matches.get_flag("await-map"),
         balance: !matches.get_flag("no-balance"),
         cpus: matches.get_one("cpus").copied(),
+        memory: matches.get_one("memory").copied(),
     }) {
         Ok(()) => 0,
         Err(error) => fail("mosd", error),

@@ -31,7 +31,7 @@ struct Figure {
     against: String,
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "getppid",
     "read",
     "write",
@@ -44,6 +44,7 @@ const NAMES: [&str; 15] = [
     "small",
     "small-return",
     "start",
+    "makespan",
     "memory",
     "idle",
     "binary",

@@ -9,6 +9,7 @@ use mos::sys::tracked::CpuClock;
 use mos::wire::channel::{ANSWER_LEN, REQUEST_LEN};
 
 use super::lab::{Lab, Worker, progress, warm};
+use super::makespan;
 use super::report::{About, Figure, Placement, Ratio, Reach};
 use super::stats::{Pairs, Spread};
 
@@ -50,6 +51,7 @@ pub const FIGURES: &[(About, Measure)] = &[
     (about("small", "move of a small process (dash)", "", "ms", Print), small),
     (about("small-return", "its way back home", "", "ms", Print), small),
     (about("start", "start of /bin/true under mosrun", NATIVE, "ms", AtMost(10.0)), start),
+    (about("makespan", "24 programs from one of 4 unlike nodes", "placed by hand", "s", AtMost(1.25)), makespan::measure),
     (about("memory", "resident memory of mosd", "", "MiB", AtMost(5.0)), memory),
     (about("idle", "CPU time of an idle mosd in a second", "", "ms", AtMost(1.0)), idle),
     (about("binary", "size of the program", "", "MiB", AtMost(4.0)), binary),

@@ -4,6 +4,7 @@
 
 mod figures;
 mod lab;
+pub mod makespan;
 mod report;
 mod stats;
 pub mod worker;
@@ -80,7 +81,7 @@ fn options(args: &[OsString]) -> Result<Options, i32> {
 
 pub fn run(args: &[OsString]) -> i32 {
     match options(args) {
-        Ok(_) => playground::run_own(INSIDE, 2, &args[1..]),
+        Ok(_) => playground::run_own(INSIDE, 2, &[], &args[1..]),
         Err(status) => status,
     }
 }

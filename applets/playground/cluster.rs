@@ -15,7 +15,7 @@ use mos::sys::{affinity, spawn};
 use mos::wire::client::Client;
 use mos::wire::control::{FromMosd, ToMosd};
 
-use super::{Options, cpus};
+use super::{Options, cpus, speeds};
 use crate::install;
 
 /// How long the nodes may take until all know each other.
@@ -29,6 +29,8 @@ pub struct Cluster {
     nodes: u32,
     balance: bool,
     cpus: Vec<Vec<usize>>,
+    speeds: Vec<u32>,
+    memory: Vec<u32>,
     /// Whoever has this has the block of addresses.
     _claim: AbstractListener,
 }
@@ -48,6 +50,8 @@ impl Cluster {
             nodes: options.nodes,
             balance: options.balance,
             cpus: options.cpus.clone(),
+            speeds: options.speeds.clone(),
+            memory: options.memory.clone(),
             _claim: claim,
         };
         match cluster.write(block, port) {
@@ -107,14 +111,17 @@ impl Cluster {
             if let Some(set) = self.cpus_of(node) {
                 cpus::write(&self.root(node), set)?;
             }
+            if let Some(percent) = turn(&self.speeds, node) {
+                let name = format!("mos-playground-{first}-{node}");
+                speeds::hold(&self.root(node), &name, *percent)?;
+            }
         }
         Ok(())
     }
 
     /// The CPUs of a node, if it has some of its own.
     fn cpus_of(&self, node: u32) -> Option<&[usize]> {
-        let at = (node - 1) as usize % self.cpus.len().max(1);
-        self.cpus.get(at).map(Vec::as_slice)
+        turn(&self.cpus, node).map(Vec::as_slice)
     }
 
     /// How the daemon of a node shares this machine with the others.
@@ -123,9 +130,17 @@ impl Cluster {
             return vec!["--no-balance".into()];
         }
         let all = affinity::allowed().map_or(1, |cpus| cpus.len());
-        let equal = (all / self.nodes as usize).max(1);
+        let equal = if self.speeds.is_empty() {
+            (all / self.nodes as usize).max(1)
+        } else {
+            1
+        };
         let count = self.cpus_of(node).map_or(equal, <[usize]>::len);
-        vec!["--cpus".into(), count.to_string()]
+        let mut options = vec!["--cpus".into(), count.to_string()];
+        if let Some(megabytes) = turn(&self.memory, node) {
+            options.extend(["--memory".into(), megabytes.to_string()]);
+        }
+        options
     }
 
     /// Starts the daemons of all nodes and waits until all know each other.
@@ -154,6 +169,7 @@ impl Cluster {
             if let Some(set) = self.cpus_of(node) {
                 affinity::pin(child.id() as i32, set)?;
             }
+            speeds::enter(&self.root(node), child.id())?;
         }
         let until = Instant::now() + START_WAIT;
         for node in 1..=self.nodes {
@@ -186,8 +202,16 @@ impl Cluster {
         log.lines().any(|line| line.starts_with("mosd: "))
     }
 
+    /// Nodes are not held to anything any more.
+    pub fn release(&self) {
+        for node in 1..=self.nodes {
+            speeds::release(&self.root(node));
+        }
+    }
+
     /// Removes all files.
     pub fn remove(&self) {
+        self.release();
         let result = if self.made {
             std::fs::remove_dir_all(&self.dir)
         } else {
@@ -202,6 +226,11 @@ impl Cluster {
             eprintln!("playground: cannot remove {}: {error}", self.dir.display());
         }
     }
+}
+
+/// What is given to the nodes in turn.
+fn turn<T>(given: &[T], node: u32) -> Option<&T> {
+    given.get((node - 1) as usize % given.len().max(1))
 }
 
 /// Takes a block of addresses that no other playground has, and a port that is free on all of them.

@@ -5,13 +5,14 @@
 
 mod cleanup;
 mod cluster;
-pub mod cpus;
+mod cpus;
 mod demo;
 mod session;
+mod speeds;
 pub mod spin;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mos::sys::unix::{self, Fork, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalFd};
@@ -27,6 +28,10 @@ pub struct Options {
     pub balance: bool,
     /// CPUs of each node in turn; none: all share all.
     pub cpus: Vec<Vec<usize>>,
+    /// What part of a CPU each node in turn is held to, in percent; none: they are not held.
+    pub speeds: Vec<u32>,
+    /// Megabytes of each node in turn; none: all have all.
+    pub memory: Vec<u32>,
     pub keep: bool,
     pub dir: Option<PathBuf>,
     pub command: Vec<OsString>,
@@ -68,6 +73,22 @@ pub fn command() -> Command {
                 .help("CPUs of each node in turn, such as 0/1/2,3/4-7; beyond the last, from the first on"),
         )
         .arg(
+            Arg::new("speeds")
+                .long("speeds")
+                .value_name("PERCENTS")
+                .value_parser(speeds::parse)
+                .conflicts_with("cpus")
+                .help("Part of a CPU that each node in turn is held to, such as 50,40,20 (root)"),
+        )
+        .arg(
+            Arg::new("memory")
+                .long("memory")
+                .value_name("MB")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u32).range(1..))
+                .help("Megabytes of memory that each node in turn says it has, such as 4000,1000"),
+        )
+        .arg(
             Arg::new("keep")
                 .long("keep")
                 .action(ArgAction::SetTrue)
@@ -102,6 +123,12 @@ fn options(matches: &ArgMatches) -> Options {
             && !matches.contains_id("shake")
             && matches.contains_id("command"),
         cpus: matches.get_one("cpus").cloned().unwrap_or_default(),
+        speeds: matches.get_one("speeds").cloned().unwrap_or_default(),
+        memory: matches
+            .get_many("memory")
+            .unwrap_or_default()
+            .copied()
+            .collect(),
         keep: matches.get_flag("keep"),
         dir: matches.get_one("dir").cloned(),
         command: matches
@@ -121,20 +148,28 @@ pub fn run(args: &[OsString]) -> i32 {
     run_with(&options(&matches))
 }
 
-/// Runs this very program, called `name`, on node 1 of a cluster of so many nodes.
-pub fn run_own(name: &'static str, nodes: u32, args: &[OsString]) -> i32 {
+/// Runs this very program, called `name`, on node 1 of a cluster of so many nodes; where they are held to speeds, programs spread.
+pub fn run_own(name: &'static str, nodes: u32, speeds: &[u32], args: &[OsString]) -> i32 {
     let mut command = vec![OsString::from("/proc/self/exe")];
     command.extend_from_slice(args);
     run_with(&Options {
         nodes,
         shake_ms: None,
-        balance: false,
+        balance: !speeds.is_empty(),
         cpus: Vec::new(),
+        speeds: speeds.to_vec(),
+        memory: Vec::new(),
         keep: false,
         dir: None,
         command,
         arg0: Some(name),
     })
+}
+
+/// Has this process, and what it starts, run where the node with this root does.
+pub fn enter(root: &Path) -> std::io::Result<()> {
+    cpus::enter(root)?;
+    speeds::enter(root, 0)
 }
 
 fn run_with(options: &Options) -> i32 {
@@ -188,6 +223,7 @@ fn fork_and_run(options: &Options, cluster: Cluster, signals: SignalFd) -> i32 {
 
 fn leave(options: &Options, cluster: &Cluster) {
     if options.keep {
+        cluster.release();
         eprintln!("playground: files are in {}", cluster.dir().display());
     } else {
         cluster.remove();

@@ -11,9 +11,9 @@ use mos::sys::{socket, spawn};
 use mos::wire::client::Client;
 use mos::wire::control::ToMosd;
 
+use super::Options;
 use super::cluster::Cluster;
 use super::demo;
-use super::{Options, cpus};
 use crate::common::fail;
 
 /// How long the command may take to end when the playground is told to.
@@ -27,7 +27,7 @@ pub fn run(options: &Options, cluster: &Cluster, signals: SignalFd, mask: Signal
     if options.command.is_empty() {
         return demo::run(cluster, signals, mask);
     }
-    if let Err(error) = cpus::enter(&cluster.root(1)) {
+    if let Err(error) = super::enter(&cluster.root(1)) {
         return fail("playground", error);
     }
     let mut command = Command::new(&options.command[0]);

@@ -9,6 +9,8 @@ use crate::gossip::Time;
 
 /// Questions that are open, and moves that are under way, at most.
 const MAX_OPEN: usize = 8;
+/// After it has said that it takes none from there, a node is not asked again for so many milliseconds.
+const SHUT: Time = 10_000;
 /// A question without answer is given up after so many milliseconds.
 const ANSWER_WAIT: Time = 1500;
 /// A move that is not over after so many milliseconds does not count any more.
@@ -24,8 +26,12 @@ const GAIN_SHARE: f64 = 0.1;
 const BETTER: f64 = 1.1;
 /// What a target must offer, of what its report made one expect.
 const AS_REPORTED: f64 = 0.95;
+/// Seconds that a process is taken to gain at least when this node has no memory left.
+const LEAST_GAIN: f64 = 0.1;
 /// Processes that compute less of their time than this stay: they wait for something else.
 const LEAST_DEMAND: f64 = 0.3;
+/// What a place at home is worth where somebody would be frozen for it.
+const FROZEN: f64 = 0.01;
 /// What a node without memory is worth: it swaps.
 const SWAPPING: f64 = 0.1;
 
@@ -69,6 +75,7 @@ pub enum Choice {
 struct Open {
     what: What,
     to: Ipv4Addr,
+    home: Ipv4Addr,
     id: u32,
     until: Time,
 }
@@ -82,6 +89,8 @@ pub struct Balancer {
     leaving: HashMap<u64, (f64, f64, Time)>,
     /// Until when a process is let be.
     resting: HashMap<u64, Time>,
+    /// Nodes that take no processes of a home, and until when that is believed.
+    shut: HashMap<(Ipv4Addr, Ipv4Addr), Time>,
     last: u32,
 }
 
@@ -93,6 +102,7 @@ impl Balancer {
             asked: Vec::new(),
             leaving: HashMap::new(),
             resting: HashMap::new(),
+            shut: HashMap::new(),
             last: 0,
         }
     }
@@ -129,9 +139,9 @@ impl Balancer {
             };
             let process = candidates.swap_remove(at);
             let place = view[to];
-            let ratio = self.away_ratio(process, here.node, place.node);
-            let least =
-                (self.worth_here(&here) * ratio * BETTER).max(place.worth(0.0) * AS_REPORTED);
+            let least = self
+                .least_worth(&here, process, &place)
+                .max(place.worth(0.0) * AS_REPORTED);
             asking.push(self.ask(What::Move(process.id), &place, process, least, now));
             view[to].running += process.demand;
             view[to].mem_free -= process.size();
@@ -160,9 +170,15 @@ impl Balancer {
         here.worth(-1.0) * share
     }
 
-    /// How much of a rate here is as good as one there, for calls that travel home or do not.
-    fn away_ratio(&self, process: &Process, here: Ipv4Addr, there: Ipv4Addr) -> f64 {
-        process.away(here, &self.costs) / process.away(there, &self.costs)
+    /// What a process must be worth there at least, for its move to make sense. Its calls will travel, or do no longer; when this node has no
+    /// memory left, that is the lesser evil.
+    fn least_worth(&self, here: &Place, process: &Process, there: &Place) -> f64 {
+        let ratio = if swaps(here) {
+            1.0
+        } else {
+            process.away(here, &self.costs) / process.away(there, &self.costs)
+        };
+        self.worth_here(here) * ratio * BETTER
     }
 
     /// The process and the place with the greatest gain.
@@ -173,23 +189,26 @@ impl Balancer {
         view: &[Place],
     ) -> Option<(usize, usize)> {
         let short = MEMORY_RESERVE * here.mem_total - here.mem_free;
-        let mut best: Option<(f64, usize, usize)> = None;
+        let mut best: Option<((bool, f64), usize, usize)> = None;
         for (at, process) in candidates.iter().enumerate() {
             for (to, place) in view.iter().enumerate() {
                 let Some(mut gain) = self.gain(here, process, place) else {
                     continue;
                 };
+                let mut suffices = false;
                 if here.mem_total > 0.0 && short > 0.0 {
                     // Memory first: the smallest that suffices, else the largest.
                     let relief = process.memory / short;
-                    gain *= if relief >= 1.0 {
+                    suffices = relief >= 1.0;
+                    gain *= if suffices {
                         1.0 / relief
                     } else {
                         relief * relief
                     };
                 }
-                if best.is_none_or(|(other, ..)| gain > other) {
-                    best = Some((gain, at, to));
+                let value = (suffices, gain);
+                if best.is_none_or(|(other, ..)| value > other) {
+                    best = Some((value, at, to));
                 }
             }
         }
@@ -198,21 +217,25 @@ impl Balancer {
 
     /// Seconds that a process gains by a move, if that is worth it.
     fn gain(&self, here: &Place, process: &Process, place: &Place) -> Option<f64> {
-        if place.blocked || !fits(place, process) || place.node == here.node {
+        if !self.takes(place, process) || place.node == here.node {
             return None;
         }
         if process.demand < LEAST_DEMAND && !swaps(here) {
             return None;
         }
-        let stay = self.worth_here(here) * process.away(here.node, &self.costs);
-        let go = place.worth(0.0) * process.away(place.node, &self.costs);
-        if go < stay * BETTER {
+        let stay = self.worth_here(here) * process.away(here, &self.costs);
+        let go = place.worth(0.0) * process.away(place, &self.costs);
+        if place.worth(0.0) < self.least_worth(here, process, place) {
             return None;
         }
         let cost = self.costs.of_moving(process.memory);
         let left = process.left();
         let (stay, go) = (left / stay, cost + left / go);
         let gain = stay - go;
+        if swaps(here) {
+            // Whatever it gains itself: the others gain.
+            return Some(gain.max(LEAST_GAIN));
+        }
         (gain > GAIN_FACTOR * cost && gain > GAIN_SHARE * stay).then_some(gain)
     }
 
@@ -228,6 +251,7 @@ impl Balancer {
         self.asked.push(Open {
             what,
             to: place.node,
+            home: process.home,
             id: self.last,
             until: now + ANSWER_WAIT,
         });
@@ -238,6 +262,7 @@ impl Balancer {
                 demand: (process.demand * 1000.0) as u16,
                 memory: process.size().ceil() as u32,
                 start: matches!(what, What::Start(_)),
+                home: process.home,
                 worth: (worth * 1000.0) as u32,
             },
         }
@@ -246,15 +271,35 @@ impl Balancer {
     /// The best node for a program by what is known, this one if it is as good; nobody is asked.
     pub fn best_for(&self, here: &Place, process: &Process, view: &[Place]) -> Option<Ipv4Addr> {
         let home = self.expected(here);
-        let at_home = if fits(&home, process) {
-            home.rate(1.0)
-        } else {
-            0.0
-        };
-        match best_start(here, process, view) {
-            Some(place) if place.rate(1.0) > at_home * BETTER => Some(place.node),
+        let at_home = rate_at_home(&home, process);
+        match self.best_start(here, process, view) {
+            Some(place) if start_rate(place, process) > at_home * BETTER => Some(place.node),
             _ => (at_home > 0.0).then_some(here.node),
         }
+    }
+
+    /// Where a program gets most, of other nodes.
+    fn best_start<'a>(
+        &self,
+        here: &Place,
+        process: &Process,
+        view: &'a [Place],
+    ) -> Option<&'a Place> {
+        let usable = view
+            .iter()
+            .filter(|place| place.node != here.node && self.takes(place, process));
+        let rate = |place: &Place| start_rate(place, process);
+        usable.max_by(|a, b| rate(a).total_cmp(&rate(b)))
+    }
+
+    /// As far as is known, the process may go to that node, and there is room.
+    fn takes(&self, place: &Place, process: &Process) -> bool {
+        let shut = self.shut.contains_key(&(place.node, process.home));
+        !shut
+            && !place.blocked
+            && process.may_go(place)
+            && fits(place, process)
+            && place.below_mark(process.demand)
     }
 
     /// Where a program is best started; `process` is what is known of it.
@@ -275,12 +320,8 @@ impl Balancer {
             .find(|place| place.node == best && best != here.node)
         {
             Some(place) => {
-                let at_home = if fits(&home, process) {
-                    home.rate(1.0)
-                } else {
-                    0.0
-                };
-                let least = (at_home * BETTER).max(place.rate(1.0) * AS_REPORTED);
+                let least = (rate_at_home(&home, process) * BETTER / process.abroad(place))
+                    .max(place.rate(1.0) * AS_REPORTED);
                 Choice::Ask(self.ask(What::Start(start), place, process, least, now))
             }
             None => {
@@ -290,6 +331,7 @@ impl Balancer {
                     demand: 1000,
                     memory: process.size() as u32,
                     start: true,
+                    home: here.node,
                     worth: 0,
                 };
                 self.promises.promise(here.node, ask, now);
@@ -305,12 +347,15 @@ impl Balancer {
     }
 
     /// Another node answers; `None` if nobody has asked it, or no longer waits.
-    pub fn answered(&mut self, from: Ipv4Addr, answer: &Answer) -> Option<Granted> {
+    pub fn answered(&mut self, from: Ipv4Addr, answer: &Answer, now: Time) -> Option<Granted> {
         let at = self
             .asked
             .iter()
             .position(|open| open.id == answer.id && open.to == from)?;
         let open = self.asked.swap_remove(at);
+        if answer.shut {
+            self.shut.insert((from, open.home), now + SHUT);
+        }
         Some(Granted {
             what: open.what,
             to: from,
@@ -344,6 +389,7 @@ impl Balancer {
         self.promises.expire(now);
         self.leaving.retain(|_, (.., until)| *until > now);
         self.resting.retain(|_, until| *until > now);
+        self.shut.retain(|_, until| *until > now);
         let late = |open: &Open| open.until <= now;
         let lost = self
             .asked
@@ -361,18 +407,24 @@ fn swaps(here: &Place) -> bool {
     here.mem_total > 0.0 && here.mem_free < MEMORY_RESERVE / 2.0 * here.mem_total
 }
 
+/// What a program that starts gets at another node.
+fn start_rate(place: &Place, process: &Process) -> f64 {
+    place.rate(1.0) * process.abroad(place)
+}
+
+/// What it gets at its home: nothing where its memory is not, next to nothing where it, or another, would be frozen.
+fn rate_at_home(home: &Place, process: &Process) -> f64 {
+    match (fits(home, process), home.below_mark(process.demand)) {
+        (false, _) => 0.0,
+        (true, false) => home.rate(1.0) * FROZEN,
+        (true, true) => home.rate(1.0),
+    }
+}
+
 /// It can be there, and the memory suffices, as far as it is known.
 fn fits(place: &Place, process: &Process) -> bool {
     let room = place.mem_total == 0.0 || process.size() <= place.room();
     room && (process.home == place.node || place.suits(process.bound.as_ref()))
-}
-
-/// Where a program gets most, of other nodes.
-fn best_start<'a>(here: &Place, process: &Process, view: &'a [Place]) -> Option<&'a Place> {
-    let usable = view
-        .iter()
-        .filter(|place| place.node != here.node && !place.blocked && fits(place, process));
-    usable.max_by(|a, b| a.rate(1.0).total_cmp(&b.rate(1.0)))
 }
 
 #[cfg(test)]

@@ -48,9 +48,16 @@ pub struct Place {
     pub running: f64,
     pub mem_total: f64,
     pub mem_free: f64,
+    /// Takes no guests.
     pub blocked: bool,
     /// What its processor offers, if that is known.
     pub cpu: Option<Cpu>,
+    /// With more processes than these, some would be frozen.
+    pub most: f64,
+    /// The cluster that it is of: 0 is this node's, others have any number.
+    pub cluster: u16,
+    /// Processes of this node's cluster may go there.
+    pub ours: bool,
 }
 
 /// With less of its memory free than this share, a node does not take more, and begins to give away.
@@ -67,6 +74,9 @@ impl Place {
             mem_free: f64::from(load.mem_free),
             blocked: load.blocked(),
             cpu: None,
+            most: if load.full() { 0.0 } else { f64::INFINITY },
+            cluster: 0,
+            ours: true,
         }
     }
 
@@ -105,6 +115,11 @@ impl Place {
     pub fn room(&self) -> f64 {
         self.mem_free - MEMORY_RESERVE * self.mem_total
     }
+
+    /// One more process that computes so much of its time has none frozen.
+    pub fn below_mark(&self, demand: f64) -> bool {
+        self.running + demand <= self.most
+    }
 }
 
 /// A process as the policy sees it.
@@ -113,6 +128,8 @@ pub struct Process {
     /// Whatever the caller knows it by.
     pub id: u64,
     pub home: Ipv4Addr,
+    /// The cluster of its home, as in [`Place::cluster`].
+    pub cluster: u16,
     /// Standard processor seconds that it has used.
     pub used: f64,
     /// Share of its time that it computes or wants to.
@@ -141,6 +158,8 @@ pub struct Bound {
 
 /// Work that a process which has not done any yet is expected to have.
 const LEAST_WORK: f64 = 0.2;
+/// What a rate in another cluster is worth: its owners may send guests away at any time.
+const ABROAD: f64 = 0.8;
 /// Nobody looks further ahead: standard processor seconds.
 const MOST_WORK: f64 = 600.0;
 
@@ -154,12 +173,31 @@ impl Process {
         self.memory.max(self.needs)
     }
 
-    /// What is left of a rate when calls travel home, as they do everywhere else.
-    pub fn away(&self, at: Ipv4Addr, costs: &Costs) -> f64 {
-        if at == self.home {
+    /// What is left of a rate where other clusters' processes may need the place.
+    pub fn abroad(&self, at: &Place) -> f64 {
+        if at.cluster == self.cluster {
+            1.0
+        } else {
+            ABROAD
+        }
+    }
+
+    /// What is left of a rate when calls travel home, as they do everywhere else, and of a place in another cluster.
+    pub fn away(&self, at: &Place, costs: &Costs) -> f64 {
+        if at.node == self.home {
             return 1.0;
         }
-        1.0 / (1.0 + self.calls * costs.call_s + self.call_mb / costs.call_mb_per_s)
+        self.abroad(at) / (1.0 + self.calls * costs.call_s + self.call_mb / costs.call_mb_per_s)
+    }
+
+    /// Its cluster and the place's agree that it may go there. A guest stays with us or goes back to its own cluster: only its home knows
+    /// where else it may be.
+    pub fn may_go(&self, place: &Place) -> bool {
+        if self.cluster == 0 {
+            place.ours
+        } else {
+            place.cluster == 0 || place.cluster == self.cluster
+        }
     }
 }
 
@@ -195,6 +233,7 @@ mod tests {
         let process = Process {
             id: 1,
             home: HOME,
+            cluster: 0,
             used: 10.0,
             demand: 1.0,
             memory: 200.0,
@@ -206,8 +245,13 @@ mod tests {
             bound: None,
         };
         let costs = Costs::default();
-        assert_eq!(process.away(HOME, &costs), 1.0);
-        assert!((process.away(OTHER, &costs) - 0.5).abs() < 1e-9);
+        let at = |node, cluster| Place {
+            cluster,
+            ..Place::new(node, &Load::default())
+        };
+        assert_eq!(process.away(&at(HOME, 0), &costs), 1.0);
+        assert!((process.away(&at(OTHER, 0), &costs) - 0.5).abs() < 1e-9);
+        assert!((process.away(&at(OTHER, 1), &costs) - 0.4).abs() < 1e-9);
         assert!((costs.of_moving(process.memory) - 2.1).abs() < 1e-9);
     }
 }

@@ -24,6 +24,8 @@ pub struct Ask {
     pub memory: u32,
     /// It is a program that starts: what it gets itself counts, for most programs are short.
     pub start: bool,
+    /// Its home: whose guest it would be.
+    pub home: Ipv4Addr,
     /// What it must get there at least ([`Place::rate`]), or be worth ([`Place::worth`]); in thousandths.
     pub worth: u32,
 }
@@ -33,6 +35,8 @@ pub struct Ask {
 pub struct Answer {
     pub id: u32,
     pub yes: bool,
+    /// Processes of that home are not taken, whatever they offer.
+    pub shut: bool,
     /// Processes that run there, promises included, in hundredths.
     pub running: u32,
     /// Megabytes that are free there, promises included.
@@ -70,7 +74,8 @@ impl Promises {
         place
     }
 
-    /// Says yes or no; a yes is a promise. The same question again gets the same answer.
+    /// Says yes or no; a yes is a promise. The same question again gets the same answer. `here`: this node as processes of that home find
+    /// it, and blocked if they may not come.
     pub fn asked(&mut self, from: Ipv4Addr, ask: &Ask, here: &Place, now: Time) -> Answer {
         self.expire(now);
         let same = |promise: &&mut Promise| promise.to == from && promise.ask.id == ask.id;
@@ -79,14 +84,15 @@ impl Promises {
             return self.answer(ask, true, here);
         }
         let place = self.upon(here);
-        let fits = !place.blocked && f64::from(ask.memory) <= place.room();
+        let fits = f64::from(ask.memory) <= place.room()
+            && place.below_mark(f64::from(ask.demand) / 1000.0);
         let offer = if ask.start {
             place.rate(1.0)
         } else {
             place.worth(0.0)
         };
         let good = offer * 1000.0 >= f64::from(ask.worth);
-        let yes = fits && good && self.0.len() < MAX_PROMISES;
+        let yes = !place.blocked && fits && good && self.0.len() < MAX_PROMISES;
         if yes {
             self.promise(from, *ask, now);
         }
@@ -98,6 +104,7 @@ impl Promises {
         Answer {
             id: ask.id,
             yes,
+            shut: place.blocked,
             running: (place.running * 100.0) as u32,
             free: place.mem_free.max(0.0) as u32,
         }
@@ -140,6 +147,9 @@ mod tests {
             mem_free: 500.0,
             blocked: false,
             cpu: None,
+            most: f64::INFINITY,
+            cluster: 0,
+            ours: true,
         }
     }
 
@@ -149,6 +159,7 @@ mod tests {
             demand: 1000,
             memory,
             start: false,
+            home: A,
             worth,
         }
     }
@@ -184,6 +195,19 @@ mod tests {
             blocked: true,
             ..here()
         };
-        assert!(!Promises::default().asked(A, &ask(1, 1, 0), &blocked, 0).yes);
+        let answer = Promises::default().asked(A, &ask(1, 1, 0), &blocked, 0);
+        assert!(!answer.yes && answer.shut);
+    }
+
+    #[test]
+    fn nobody_comes_to_have_others_frozen() {
+        let marked = Place {
+            most: 1.5,
+            ..here()
+        };
+        let mut promises = Promises::default();
+        assert!(promises.asked(A, &ask(1, 1, 0), &marked, 0).yes);
+        let answer = promises.asked(A, &ask(2, 1, 0), &marked, 0);
+        assert!(!answer.yes && !answer.shut);
     }
 }

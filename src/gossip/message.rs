@@ -1,7 +1,7 @@
 //! What nodes send each other, and its form as a datagram.
 //!
 //! ```text
-//! "MOSGOSP1"   the message (wire::codec)   first 16 bytes of HMAC-SHA256 of all before, keyed with the cluster's secret
+//! "MOSGOSP2"   the message (wire::codec)   first 16 bytes of HMAC-SHA256 of all before, keyed with the cluster's secret
 //! ```
 
 use std::net::Ipv4Addr;
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::wire::auth::keyed;
 use crate::wire::codec;
 
-const MAGIC: &[u8; 8] = b"MOSGOSP1";
+const MAGIC: &[u8; 8] = b"MOSGOSP2";
 const MAC_LEN: usize = 16;
 /// Most nodes that one message tells of.
 pub const WINDOW: usize = 24;
 /// Longest datagram; it fits into one frame of any Ethernet.
-pub const MAX_DATAGRAM: usize = 1400;
+pub const MAX_DATAGRAM: usize = 1440;
 /// Longest note.
 pub const MAX_NOTE: usize = 96;
 

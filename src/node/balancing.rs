@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use super::admission::Origin;
 use super::profiles::Profiles;
 use super::server::Server;
 use super::starts::Starts;
 use crate::balance::{Asking, Balancer, Costs, Granted, Place, Process, What, Word};
+use crate::config::Member;
 use crate::gossip::{Known, Load, Note};
 use crate::sys::unix::random_u64;
 use crate::wire::codec;
@@ -41,6 +43,8 @@ pub struct Balancing {
     next: Instant,
     last: u64,
     weighing: Option<Weighing>,
+    /// What the last weighing found, with the owners.
+    weighed: Vec<(usize, Weighed)>,
     /// As they were last weighed, with their owners.
     processes: HashMap<u64, (usize, Process)>,
     /// Orders under way, and whose they are about.
@@ -58,6 +62,7 @@ impl Balancing {
             next: now + WEIGH_EVERY,
             last: 0,
             weighing: None,
+            weighed: Vec::new(),
             processes: HashMap::new(),
             orders: HashMap::new(),
         }
@@ -70,6 +75,11 @@ impl Balancing {
     /// Processes of this node that compute, as they were last weighed.
     pub fn running(&self) -> f64 {
         self.profiles.running()
+    }
+
+    /// Their megabytes, those that wait included.
+    pub fn memory(&self) -> f64 {
+        self.profiles.memory()
     }
 
     /// Share of its time that a process computes, as it was last weighed.
@@ -102,16 +112,80 @@ impl Server {
 
     /// This node as it is.
     pub(super) fn own_place(&self) -> Place {
-        Place::new(self.config.address, &self.load())
+        let place = Place::new(self.config.address, &self.load());
+        Place {
+            most: self.red_mark(&place),
+            ..place
+        }
+    }
+
+    /// This node as processes of `home` find it: guests of lower priority leave when they come.
+    fn own_place_for(&self, home: Ipv4Addr) -> Place {
+        let place = self.own_place();
+        Place {
+            running: (place.running - self.yielding_to(self.origin(home))).max(0.0),
+            blocked: self.refusal(home).is_some(),
+            ..place
+        }
+    }
+
+    /// Guests that compute and leave for processes of that origin, as a number of processes.
+    pub(super) fn yielding_to(&self, origin: Origin) -> f64 {
+        let processes = self.balancing.processes.values();
+        processes
+            .filter(|(_, process)| {
+                process.cluster != 0 && self.origin(process.home).priority() > origin.priority()
+            })
+            .map(|(_, process)| process.demand)
+            .sum()
+    }
+
+    /// The host of each guest that runs here, whose it is, and what share of its time it computes.
+    pub(super) fn guests_by_host(&self) -> Vec<(usize, Origin, f64)> {
+        let me = self.config.address;
+        let processes = self.balancing.processes.values();
+        let guests = processes.filter(|(_, process)| process.home != me);
+        guests
+            .map(|(host, process)| (*host, self.origin(process.home), process.demand))
+            .collect()
+    }
+
+    /// The cluster of a node as a number, 0 being this node's; the greatest for those that are in none.
+    fn cluster_of(&self, node: Ipv4Addr) -> u16 {
+        let partners = &self.config.partners;
+        match self.config.member(node) {
+            Some(Member::Own) => 0,
+            Some(Member::Partner(partner)) => {
+                let at = partners.iter().position(|other| other.name == partner.name);
+                at.map_or(u16::MAX, |at| at as u16 + 1)
+            }
+            None => u16::MAX,
+        }
+    }
+
+    /// Another node by its report.
+    fn place_of(&self, known: &Known<Load>) -> Place {
+        let place = Place::new(known.node, &known.info);
+        let cluster = self.cluster_of(known.node);
+        let yielding = if cluster == 0 { known.info.yielding } else { 0 };
+        Place {
+            running: (place.running - f64::from(yielding) / 100.0).max(0.0),
+            cluster,
+            ours: self.forbidden(known.node).is_none(),
+            cpu: self.processors.of(known.node),
+            ..place
+        }
     }
 
     /// Some other nodes, by fresh reports.
     pub(super) fn view(&mut self, now: Instant) -> Vec<Place> {
         let me = self.config.address;
+        let foreign = |(_, process): &(usize, Process)| process.cluster != 0;
+        let guests = self.balancing.processes.values().any(foreign);
         let known = self
             .neighbours
             .view(FRESH, now)
-            .filter(|known| known.node != me && self.forbidden(known.node).is_none());
+            .filter(|known| known.node != me && (guests || self.forbidden(known.node).is_none()));
         let mut known: Vec<Known<Load>> = known.collect();
         for at in 0..LOOK_AT.min(known.len()) {
             let other = at + (random_u64() % (known.len() - at) as u64) as usize;
@@ -119,11 +193,7 @@ impl Server {
         }
         known.truncate(LOOK_AT);
         self.learn_processors(known.iter().map(|known| known.node), now);
-        let place = |known: &Known<Load>| Place {
-            cpu: self.processors.of(known.node),
-            ..Place::new(known.node, &known.info)
-        };
-        known.iter().map(place).collect()
+        known.iter().map(|known| self.place_of(known)).collect()
     }
 
     /// Lets the policy's time pass.
@@ -197,6 +267,13 @@ impl Server {
         let Some(mut weighing) = self.balancing.weighing.take() else {
             return;
         };
+        // Of those who are late their processes are taken to be as they were.
+        let late = |(owner, _): &&(usize, Weighed)| weighing.missing.contains(owner);
+        let before = self.balancing.weighed.iter().filter(late);
+        weighing
+            .procs
+            .extend(before.filter(|(owner, _)| self.clients.contains_key(owner)));
+        self.balancing.weighed.clone_from(&weighing.procs);
         let time = self.balancing.time(now);
         let own = |(_, weighed): &&(usize, Weighed)| weighed.home.is_none();
         let own: Vec<(usize, Weighed)> = weighing.procs.iter().filter(own).copied().collect();
@@ -206,6 +283,7 @@ impl Server {
         for _ in 0..self.balancing.profiles.measure(&here, now) {
             self.balancing.balancer.arrived();
         }
+        self.meter.look_at_memory(self.balancing.memory());
         let place = self.own_place();
         let me = self.config.address;
         let own_cpu = self.processors.own();
@@ -218,6 +296,8 @@ impl Server {
                 .balancing
                 .profiles
                 .process(weighed, me, place.speed, now)?;
+            let cluster = self.cluster_of(process.home);
+            let process = Process { cluster, ..process };
             Some((process.id, (*owner, process)))
         };
         let processes: HashMap<u64, (usize, Process)> =
@@ -281,14 +361,14 @@ impl Server {
         let time = self.balancing.time(now);
         match word {
             Word::Ask(ask) => {
-                let place = self.own_place();
+                let place = self.own_place_for(ask.home);
                 let answer = self.balancing.balancer.asked(note.from, &ask, &place, time);
                 let bytes = codec::encode(&Word::Answer(answer));
                 self.neighbours.send_note(note.from, bytes, now);
             }
             Word::Cpu(cpu, asks) => self.processor_of(note.from, cpu, asks, now),
             Word::Answer(answer) => {
-                if let Some(granted) = self.balancing.balancer.answered(note.from, &answer) {
+                if let Some(granted) = self.balancing.balancer.answered(note.from, &answer, time) {
                     self.granted(&granted, now);
                 }
             }

@@ -22,6 +22,8 @@ pub struct Freezing {
     orders: HashMap<u64, u64>,
     /// Frozen processes, for whatever reason, when they were last counted.
     pub(super) count: usize,
+    /// Those of them that the policy has frozen, and that wait until there is room.
+    pub(super) waiting: usize,
 }
 
 fn rules(policy: &FreezePolicy) -> FreezeRules {
@@ -53,6 +55,27 @@ impl Server {
         self.config.freeze.policy.is_some() || self.freezing.count > 0
     }
 
+    /// So many processes that compute are as much as this node may have without freezing some.
+    pub(super) fn red_mark(&self, place: &Place) -> f64 {
+        let policy = self.config.freeze.policy.as_ref();
+        let red = policy.and_then(|policy| Some(policy.red? / unit(policy, place)));
+        red.unwrap_or(f64::INFINITY)
+    }
+
+    /// Guests leave rather than have processes of this node frozen, those of the lowest priority first, and of these those that came last. The number of processes that compute less.
+    fn guests_leave(&mut self, place: &Place) -> f64 {
+        let mut guests = self.guests_by_host();
+        guests.sort_unstable_by_key(|(host, origin, _)| (origin.priority(), *host));
+        let mut less = 0.0;
+        while place.running - less > place.most
+            && let Some((host, _, demand)) = guests.pop()
+        {
+            less += demand;
+            self.send(host, &FromMosd::Evacuate, None);
+        }
+        less
+    }
+
     /// `own`: this node's processes that are at home, each with its warden.
     pub(super) fn consider_freezing(
         &mut self,
@@ -63,6 +86,10 @@ impl Server {
         let frozen = |frozen: Frozen| !matches!(frozen, Frozen::No | Frozen::NotApplicable);
         let count = own.iter().filter(|(_, weighed)| frozen(weighed.frozen));
         self.freezing.count = count.count();
+        let waiting = own
+            .iter()
+            .filter(|(_, weighed)| weighed.frozen == Frozen::Automatic);
+        self.freezing.waiting = waiting.count();
         let Some(policy) = self.config.freeze.policy else {
             return self.thaw_all(own);
         };
@@ -77,7 +104,8 @@ impl Server {
                 demand: self.balancing.demand(weighed.pid),
             })
             .collect();
-        let load = (place.running * unit, unit);
+        let guests = self.guests_leave(place);
+        let load = ((place.running - guests) * unit, unit);
         let time = self.balancing.time(now);
         let orders = self
             .freezing

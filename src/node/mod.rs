@@ -45,6 +45,8 @@ pub struct Options {
     pub balance: bool,
     /// So many processors of a machine that this node shares with other nodes; all of them otherwise.
     pub cpus: Option<u16>,
+    /// So many megabytes of that machine's memory; all of it otherwise.
+    pub memory: Option<u32>,
 }
 
 /// Runs mosd until it is told to end (SIGTERM), or, in the background, starts it.

@@ -57,6 +57,11 @@ impl Profiles {
         self.0.values().map(|profile| profile.demand).sum()
     }
 
+    /// Megabytes of all processes.
+    pub fn memory(&self) -> f64 {
+        self.0.values().map(|profile| profile.memory).sum()
+    }
+
     /// A process as the policy sees it; `speed` is that of this node's processors.
     pub fn process(
         &self,
@@ -74,6 +79,7 @@ impl Profiles {
         Some(Process {
             id: weighed.pid as u64,
             home: weighed.home.unwrap_or(me),
+            cluster: 0,
             used: profile.ran as f64 / 1e9 * speed,
             demand: profile.demand,
             memory: profile.memory,

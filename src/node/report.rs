@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use super::admission::{self, Origin};
 use super::clients::Role;
 use super::server::Server;
+use crate::balance::Place;
 use crate::sys::procfs;
 use crate::wire::control::FromMosd;
 use crate::wire::frame;
@@ -103,15 +104,20 @@ impl Server {
 
     /// What this node tells of itself.
     pub(super) fn load(&self) -> Load {
-        let (guests, blocked) = self.with_here(|rules, here| {
+        let (guests, mut flags) = self.with_here(|rules, here| {
             let blocked = rules.off || rules.block || rules.emptying;
-            (here.guests.len(), blocked)
+            (here.guests.len(), if blocked { Load::BLOCKED } else { 0 })
         });
         let load = self.meter.load(self.balancing.running());
+        let place = Place::new(self.config.address, &load);
+        if self.freezing.waiting > 0 || place.running + 1.0 > self.red_mark(&place) {
+            flags |= Load::FULL;
+        }
         Load {
+            yielding: (self.yielding_to(Origin::Own) * 100.0) as u16,
             guests: guests.min(usize::from(u16::MAX)) as u16,
             frozen: self.freezing.count.min(usize::from(u16::MAX)) as u16,
-            flags: if blocked { Load::BLOCKED } else { 0 },
+            flags,
             ..load
         }
     }

@@ -82,7 +82,7 @@ impl Server {
         let mut server = Server {
             poll,
             neighbours,
-            meter: Meter::new(config.speed, options.cpus),
+            meter: Meter::new(config.speed, options.cpus, options.memory),
             processors: Processors::new(&config),
             freezing: Freezing::default(),
             balancing: Balancing::new(options.balance, Instant::now()),
@@ -247,7 +247,8 @@ impl Server {
 
     fn tick(&mut self, now: Instant) {
         if now >= self.neighbours.next() {
-            self.meter.look(self.balancing.running());
+            let (running, memory) = (self.balancing.running(), self.balancing.memory());
+            self.meter.look(running, memory);
             let load = self.own_load();
             self.neighbours.tick(load, now);
             // What a turn of reading has left.

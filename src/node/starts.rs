@@ -161,6 +161,7 @@ fn program(home: Ipv4Addr, memory: u32, bound: Bound) -> Process {
     Process {
         id: 0,
         home,
+        cluster: 0,
         used: 0.0,
         demand: 1.0,
         memory: 0.0,

@@ -273,6 +273,9 @@ impl<'a> Cluster<'a> {
             mem_free: node.memory - self.used_memory(at),
             blocked: false,
             cpu: None,
+            most: f64::INFINITY,
+            cluster: 0,
+            ours: true,
         }
     }
 
@@ -295,6 +298,7 @@ impl<'a> Cluster<'a> {
         Process {
             id: running.job as u64,
             home: address(job.home),
+            cluster: 0,
             used: job.work - running.left,
             demand: 1.0,
             memory: job.memory_mb,

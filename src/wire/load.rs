@@ -17,14 +17,18 @@ pub struct Load {
     pub swap_free: u32,
     /// Processes from elsewhere.
     pub guests: u16,
+    /// Of the processes that run, how many (in hundredths) are other clusters': they give way to the node's own cluster.
+    pub yielding: u16,
     pub frozen: u16,
-    /// [`Load::BLOCKED`] and the like.
+    /// [`Load::BLOCKED`] and [`Load::FULL`].
     pub flags: u16,
 }
 
 impl Load {
     /// Takes no guests.
     pub const BLOCKED: u16 = 1;
+    /// One process more, and some would be frozen.
+    pub const FULL: u16 = 2;
     /// Standard speed of a processor.
     pub const STANDARD_SPEED: u32 = 10_000;
 
@@ -45,6 +49,10 @@ impl Load {
 
     pub fn blocked(&self) -> bool {
         self.flags & Load::BLOCKED != 0
+    }
+
+    pub fn full(&self) -> bool {
+        self.flags & Load::FULL != 0
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::Cpu;
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

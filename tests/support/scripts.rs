@@ -29,6 +29,11 @@ pub fn playground(nodes: u32, script: &str) {
     run(&["-n", &nodes.to_string(), "--no-balance"], script);
 }
 
+/// The same where processes are moved by themselves; `options` are the playground's.
+pub fn balanced(options: &[&str], script: &str) {
+    run(options, script);
+}
+
 /// The same with three nodes, where all processes are moved every 10 ms.
 pub fn shaken(script: &str) {
     run(&["-n", "3", "--shake", "10"], script);

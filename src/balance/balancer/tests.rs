@@ -16,6 +16,9 @@ fn place(node: Ipv4Addr, running: f64) -> Place {
         mem_free: 900.0,
         blocked: false,
         cpu: None,
+        most: f64::INFINITY,
+        cluster: 0,
+        ours: true,
     }
 }
 
@@ -23,6 +26,7 @@ fn process(id: u64, used: f64) -> Process {
     Process {
         id,
         home: A,
+        cluster: 0,
         used,
         demand: 1.0,
         memory: 10.0,
@@ -42,10 +46,11 @@ fn moves(here: &Place, processes: &[Process], view: &[Place]) -> Vec<(u64, Ipv4A
         let answer = Answer {
             id: asking.ask.id,
             yes: true,
+            shut: false,
             running: 0,
             free: 0,
         };
-        match balancer.answered(asking.to, &answer).unwrap().what {
+        match balancer.answered(asking.to, &answer, 0).unwrap().what {
             What::Move(id) => (id, asking.to),
             What::Start(_) => panic!("nothing starts"),
         }
@@ -174,6 +179,15 @@ fn a_node_without_memory_gives_away_what_suffices() {
     };
     let processes = [sized(1, 5.0), sized(2, 60.0), sized(3, 600.0)];
     assert_eq!(moves(&starved, &processes, &[place(B, 3.0)])[0], (2, B));
+    // Even if it waits, and has hardly used anything yet.
+    let waits = |id: u64, memory: f64| Process {
+        demand: 0.0,
+        used: 0.1,
+        calls: 1e6,
+        ..sized(id, memory)
+    };
+    let processes = [waits(1, 5.0), waits(2, 60.0), waits(3, 600.0)];
+    assert_eq!(moves(&starved, &processes, &[place(B, 3.0)]), [(2, B)]);
 }
 
 #[test]
@@ -226,5 +240,79 @@ fn programs_start_where_they_get_most() {
     assert_eq!(
         balancer.place(4, &place(A, 0.0), &large, &view, 0),
         Choice::Nowhere
+    );
+}
+
+#[test]
+fn clusters_keep_to_their_relations() {
+    let crowded = place(A, 4.0);
+    let abroad = |ours| Place {
+        cluster: 1,
+        ours,
+        ..place(B, 0.0)
+    };
+    let one = process(1, 5.0);
+    assert_eq!(moves(&crowded, &[one], &[abroad(true)]), [(1, B)]);
+    assert_eq!(moves(&crowded, &[one], &[abroad(false)]), []);
+    // Of two that are as good, the one where nobody else comes first.
+    let view = [abroad(true), place(C, 0.0)];
+    assert_eq!(moves(&crowded, &[one], &view), [(1, C)]);
+    // A guest goes on within this cluster, or back to its own, but not to a third.
+    let guest = Process {
+        home: Ipv4Addr::new(10, 0, 2, 1),
+        cluster: 2,
+        ..one
+    };
+    assert_eq!(moves(&crowded, &[guest], &[abroad(true)]), []);
+    assert_eq!(moves(&crowded, &[guest], &[place(C, 0.0)]), [(1, C)]);
+    let own = Place {
+        cluster: 2,
+        ours: false,
+        ..place(B, 0.0)
+    };
+    assert_eq!(moves(&crowded, &[guest], &[own]), [(1, B)]);
+}
+
+#[test]
+fn who_takes_none_is_not_asked_again_at_once() {
+    let mut balancer = Balancer::new(Costs::default());
+    let (here, one, view) = (place(A, 4.0), [process(1, 5.0)], [place(B, 0.0)]);
+    let asking = balancer.consider(&here, &one, &view, 0)[0];
+    let answer = Answer {
+        id: asking.ask.id,
+        yes: false,
+        shut: true,
+        running: 0,
+        free: 0,
+    };
+    assert!(!balancer.answered(B, &answer, 0).unwrap().yes);
+    assert_eq!(balancer.consider(&here, &one, &view, SHUT - 1), []);
+    let other = Process { home: C, ..one[0] };
+    assert_eq!(balancer.consider(&here, &[other], &view, 1).len(), 1);
+    let later = SHUT + ANSWER_WAIT;
+    assert_eq!(balancer.consider(&here, &one, &view, later).len(), 1);
+}
+
+#[test]
+fn where_processes_would_be_frozen_nothing_goes_and_little_starts() {
+    let marked = |node, running| Place {
+        most: 2.0,
+        ..place(node, running)
+    };
+    let crowded = place(A, 6.0);
+    assert_eq!(moves(&crowded, &[process(1, 5.0)], &[marked(B, 1.5)]), []);
+    assert_eq!(
+        moves(&crowded, &[process(1, 5.0)], &[marked(B, 1.0)]),
+        [(1, B)]
+    );
+    let balancer = Balancer::new(Costs::default());
+    let new = process(0, 0.0);
+    let best = |running, there| balancer.best_for(&marked(A, running), &new, &[place(B, there)]);
+    assert_eq!(best(1.0, 3.0), Some(A));
+    assert_eq!(best(2.0, 9.0), Some(B));
+    assert_eq!(
+        balancer.best_for(&marked(A, 2.0), &new, &[marked(B, 2.0)]),
+        Some(A),
+        "frozen anywhere: at home then"
     );
 }

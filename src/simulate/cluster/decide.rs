@@ -117,7 +117,7 @@ impl Cluster<'_> {
             .asked(address(from), &asking.ask, &place, now);
         let granted = self.nodes[from]
             .balancer
-            .answered(asking.to, &answer)
+            .answered(asking.to, &answer, now)
             .ok_or(None)?;
         self.refusals += usize::from(!granted.yes);
         if granted.yes {
@@ -143,7 +143,8 @@ impl Cluster<'_> {
             came: self.now,
             share: 1.0,
         };
-        running.share = self.process(&running).away(address(at), &self.costs);
+        let place = self.place(at);
+        running.share = self.process(&running).away(&place, &self.costs);
         self.nodes[at].balancer.arrived();
         self.change(at, |list| list.push(running));
     }
