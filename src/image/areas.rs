@@ -64,7 +64,7 @@ fn area(map: Mapping) -> Area {
         end: map.end,
         prot: bit(map.read, PROT_READ) | bit(map.write, PROT_WRITE) | bit(map.exec, PROT_EXEC),
         kind,
-        shared: map.shared && kind != Kind::Common,
+        shared: map.shared && kind != Kind::Common && !is_for_monitors(&map.name),
         file: backed.then_some(FileArea {
             path: map.name,
             offset: map.offset,
@@ -77,6 +77,17 @@ fn area(map: Mapping) -> Area {
 /// Shared memory that has no name: only forks of the process that made it can have it too.
 pub(super) fn is_common(map: &Mapping) -> bool {
     map.shared && (map.name == "/dev/zero (deleted)" || map.name.starts_with("[anon_shmem:"))
+}
+
+/// Whether others look at a file as a meter only: the counters of a Java machine, which it alone writes, and never reads as
+/// another's. A copy of them may travel; the file is true again when the process is at home.
+pub fn is_for_monitors(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    let number = parts.next().unwrap_or_default();
+    let directory = parts.next().unwrap_or_default();
+    !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && directory.starts_with("hsperfdata_")
 }
 
 fn kind(name: &str) -> Kind {
@@ -119,6 +130,20 @@ impl Area {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_for_monitors_are_known_by_their_place() {
+        assert!(is_for_monitors("/tmp/hsperfdata_user/4711"));
+        for other in [
+            "/tmp/hsperfdata_user/",
+            "/tmp/user/4711",
+            "/tmp/hsperfdata_user/47x",
+            "4711",
+            "",
+        ] {
+            assert!(!is_for_monitors(other), "{other}");
+        }
+    }
 
     #[test]
     fn own_areas_have_their_kinds() {

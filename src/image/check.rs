@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::areas::is_common;
+use crate::image::areas::{is_common, is_for_monitors};
 use crate::image::{Area, Kind, MAX_THREADS};
 use crate::sys::process;
 use crate::sys::procfs::{self, Mapping};
@@ -155,6 +155,9 @@ fn descriptors(pid: i32, areas: &[Area]) -> Option<String> {
             return Some(format!("it reads of its own memory: {target}"));
         }
         let maps = |area: &Area| area.file.as_ref().is_some_and(|file| file.path == *target);
+        if is_for_monitors(target) {
+            return None;
+        }
         // A descriptor may be closed while we look.
         let both = areas.iter().any(maps) && procfs::writes(pid, *fd).unwrap_or(false);
         both.then(|| format!("it maps a file that it can write: {target}"))

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use crate::image::areas::is_for_monitors;
 use crate::image::ranges::{Range, common, minus, push, sorted, total, union, within};
 use crate::image::send::{Sender, Source};
 use crate::image::{Area, FileArea, Kind};
@@ -305,6 +306,10 @@ impl Copier {
     fn stamp(&self, file: &FileArea) -> Option<Stamp> {
         if self.files == Files::SendCopies {
             return Some((0, 0, 0));
+        }
+        if is_for_monitors(&file.path) {
+            // Its process writes it without a call.
+            return None;
         }
         let facts = fs::metadata(&file.path).ok()?;
         let is_it = facts.ino() == file.inode;

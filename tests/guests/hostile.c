@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Where the stub is at home, and in a guest the page of code by which the host makes calls. */
-#define STUB 0x2f0000000000ul
+#define STUB 0x420000000000ul
 #define STUB_SIZE 0x80000
 #define MARK 0x4d4f5000l
 

@@ -103,7 +103,7 @@ pub fn sketch(job: &OutJob, home: HomeId, needs: Cpu) -> Result<Meta, Stayed> {
         return Err(Stayed(why));
     }
     let (stub, _) = seize::place(job.pid, &areas)?;
-    seize::mark_ours(stub, &mut areas);
+    seize::mark_ours(stub, &mut areas)?;
     let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
     Ok(Meta {
         home,

@@ -26,7 +26,7 @@ use crate::sys::stub;
 use crate::sys::{abi, mem, procfs, tracked};
 use crate::syscall::Fds;
 use crate::wire::channel::{
-    CODE, DATA, FRAME, FRAME_SIZE, PLACES, ROOM, STACK_TOP, STUB_SIZE, THREADS, stub_of,
+    BIG, CODE, DATA, FRAME, FRAME_SIZE, PLACES, ROOM, STACK_TOP, STUB_SIZE, THREADS, stub_of,
 };
 use crate::wire::frame::write_frame;
 
@@ -182,7 +182,7 @@ fn enter(pid: i32, tids: &[i32], filters: u32, lost: &str) -> Result<Entry, Stay
         }
         times::leaves(pid, base, thread)?;
     }
-    mark_ours(base, &mut areas);
+    mark_ours(base, &mut areas)?;
     let channels = free_descriptors(pid, threads.len())?;
     for ((at, thread), channel_fd) in (0..).zip(&mut threads).zip(channels) {
         thread.stub = stub_of(base, at);
@@ -209,12 +209,23 @@ fn enter(pid: i32, tids: &[i32], filters: u32, lost: &str) -> Result<Entry, Stay
     })
 }
 
-/// Tells what is ours from the program's.
-pub fn mark_ours(base: u64, areas: &mut [Area]) {
-    let ours = areas
-        .iter_mut()
-        .filter(|area| (base..base + ROOM).contains(&area.start));
-    ours.for_each(|area| area.kind = Kind::Stub);
+/// Tells what is ours from the program's, which may have nothing where its guest's threads get their stubs.
+pub fn mark_ours(base: u64, areas: &mut [Area]) -> Result<(), Stayed> {
+    let room = base..base + ROOM;
+    for area in areas.iter_mut().filter(|area| room.contains(&area.start)) {
+        let first = (area.start, area.end) == (base, base + STUB_SIZE);
+        let others = base + THREADS <= area.start && area.end <= base + BIG;
+        if !is_like_stub(area) || !(first || others) {
+            return Err(Stayed("it has memory in the room for its stubs".to_owned()));
+        }
+        area.kind = Kind::Stub;
+    }
+    Ok(())
+}
+
+fn is_like_stub(area: &Area) -> bool {
+    let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;
+    area.prot == rwx && area.file.is_none() && !area.shared
 }
 
 fn write_stub(pid: i32, base: u64, thread: &Thread, name: &str, lost: &str) -> Result<(), Stayed> {
@@ -273,9 +284,7 @@ pub fn in_stub(pid: i32) -> bool {
 
 /// The base of the stub that is in this area.
 fn stub_at(pid: i32, area: &Area) -> Option<u64> {
-    let rwx = (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC) as u32;
-    let size = area.end - area.start == STUB_SIZE;
-    let like = size && area.prot == rwx && area.file.is_none() && !area.shared;
+    let like = area.len() == STUB_SIZE && is_like_stub(area);
     let mut code = vec![0; stub::code().len()];
     let is_stub = like
         && PLACES.contains(&area.start)

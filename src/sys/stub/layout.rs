@@ -2,14 +2,15 @@
 
 /// Size of the stub's range in the address space of a process, and of its reservation in a guest.
 pub const STUB_SIZE: u64 = 0x80000;
-/// Where the stub is put, if nothing is there: far from what any program maps by itself.
+/// Where the stub is put, if nothing is there and all the room behind it is free. Programs that choose addresses by chance (the machines
+/// of JavaScript, some allocators) do so below 64 TiB, the kernel puts executables at 85 TiB and all else below 128 TiB.
 pub const PLACES: [u64; 6] = [
-    0x2f00_0000_0000,
-    0x2e00_0000_0000,
-    0x3100_0000_0000,
     0x4200_0000_0000,
-    0x5300_0000_0000,
-    0x1900_0000_0000,
+    0x4a00_0000_0000,
+    0x5200_0000_0000,
+    0x5f00_0000_0000,
+    0x6800_0000_0000,
+    0x7000_0000_0000,
 ];
 /// What belongs to mos from the base of a process's first stub on: that stub, its larger staging areas, and further threads' stubs.
 pub const ROOM: u64 = 512 << 30;
