@@ -192,8 +192,12 @@ fn common(pid: i32, areas: &[Area], filters: u32) -> Option<String> {
         // Not even its own user may look into it. A fork has at least the filters that mosrun made.
         Err(_) => procfs::status(*other).is_ok_and(|status| status.filters >= filters),
     };
-    let others = procfs::processes().unwrap_or_default().into_iter();
-    let mut others = others.filter(|other| *other != pid);
+    // Who shares it is most often next of kin: a family of a thousand must not look at each other a million times.
+    let parent = procfs::stat(pid).map(|stat| stat.ppid).ok();
+    let children = procfs::children(pid).unwrap_or_default();
+    let kin = parent.into_iter().chain(children);
+    let everybody = std::iter::once_with(|| procfs::processes().unwrap_or_default()).flatten();
+    let mut others = kin.chain(everybody).filter(|other| *other != pid);
     let with = others.find(shares)?;
     Some(format!("it shares memory with process {with}"))
 }
