@@ -6,6 +6,8 @@ mod cluster;
 mod control;
 #[path = "node/hostile.rs"]
 mod hostile;
+#[path = "node/large.rs"]
+mod large;
 #[path = "node/links.rs"]
 mod links;
 #[path = "node/start.rs"]
