@@ -23,6 +23,7 @@ impl Host {
                 self.signal_from_home(t, info)
             }
             Ok(Frame::Reply { value, out }) => {
+                self.weight.bytes += out.len() as u64;
                 self.answered(t, value, &out)?;
                 if let Some(thread) = self.threads.get_mut(t) {
                     thread.deputy.reuse(out);
@@ -191,6 +192,7 @@ impl Host {
         call.issued = Instant::now();
         let abortable = if call.steady { 0 } else { ABORTABLE };
         call.forward.request.flags |= PROGRAM | abortable;
+        self.weight.bytes += call.forward.input.len() as u64;
         match self.threads[t]
             .deputy
             .send(&call.forward.request, &call.forward.input)

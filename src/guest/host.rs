@@ -156,6 +156,8 @@ pub struct Weight {
     cpujob: bool,
     /// Calls that the guest could not make itself.
     pub calls: u64,
+    /// What these carried to its home and back.
+    pub bytes: u64,
 }
 
 pub struct Host {
@@ -383,13 +385,12 @@ impl Host {
                     cpujob,
                     ..
                 } => {
-                    let calls = self.weight.calls;
                     self.weight = Weight {
                         locked,
                         needmem,
                         decay,
                         cpujob,
-                        calls,
+                        ..self.weight
                     };
                 }
                 ToHost::View { tid, lent, .. } => self.view_answered(tid, lent)?,
@@ -457,6 +458,7 @@ impl Host {
             decay: self.weight.decay,
             count_calls: !self.weight.cpujob,
             calls: self.weight.calls,
+            bytes: self.weight.bytes,
             needs: Some(self.meta.needs),
         }
     }

@@ -10,6 +10,8 @@ use crate::wire::control::Weighed;
 
 /// Weight of one second in the share of time that a process computes.
 const DEMAND_WEIGHT: f64 = 0.4;
+/// Seconds of processor time from which on rates say something.
+const LEAST_RAN: f64 = 0.01;
 const PAGE_MB: f64 = 4096.0 / 1_048_576.0;
 
 /// Counters of one process, and what was made of them.
@@ -22,9 +24,11 @@ struct Profile {
     ran: u64,
     waited: u64,
     calls: u64,
+    bytes: u64,
     demand: f64,
-    /// Decayed sums: calls, and seconds of processor time.
+    /// Decayed sums: calls, their bytes, and seconds of processor time.
     decayed_calls: f64,
+    decayed_bytes: f64,
     decayed_ran: f64,
     memory: f64,
 }
@@ -71,10 +75,13 @@ impl Profiles {
         now: Instant,
     ) -> Option<Process> {
         let profile = self.0.get(&weighed.pid)?;
-        let calls = if weighed.count_calls && profile.decayed_ran > 0.01 {
-            profile.decayed_calls / profile.decayed_ran
-        } else {
-            0.0
+        let counted = weighed.count_calls && profile.decayed_ran > LEAST_RAN;
+        let rate = |sum: f64| {
+            if counted {
+                sum / profile.decayed_ran
+            } else {
+                0.0
+            }
         };
         Some(Process {
             id: weighed.pid as u64,
@@ -84,8 +91,8 @@ impl Profiles {
             demand: profile.demand,
             memory: profile.memory,
             needs: f64::from(weighed.needmem),
-            calls,
-            call_mb: 0.0,
+            calls: rate(profile.decayed_calls),
+            call_mb: rate(profile.decayed_bytes) / 1e6,
             stayed: now.saturating_duration_since(profile.since).as_secs_f64(),
             movable: weighed.movable,
             bound: weighed.needs.map(|needs| Bound {
@@ -102,9 +109,9 @@ fn count(weighed: &Weighed, now: Instant) -> Option<Profile> {
     let cpu = stat.utime_ns + stat.stime_ns;
     let (ran, waited) = procfs::schedule(weighed.pid).unwrap_or((cpu, 0));
     // At home calls are made natively: reads and writes are what is counted of them. It is no error that it is not told.
-    let calls = match weighed.home {
-        Some(_) => weighed.calls,
-        None => procfs::transfers(weighed.pid).unwrap_or(0),
+    let (calls, bytes) = match weighed.home {
+        Some(_) => (weighed.calls, weighed.bytes),
+        None => procfs::transfers(weighed.pid).unwrap_or_default(),
     };
     Some(Profile {
         born: stat.start_time,
@@ -114,8 +121,10 @@ fn count(weighed: &Weighed, now: Instant) -> Option<Profile> {
         ran: ran.max(cpu),
         waited,
         calls,
+        bytes,
         demand: if stat.state == b'R' { 1.0 } else { 0.0 },
         decayed_calls: 0.0,
+        decayed_bytes: 0.0,
         decayed_ran: 0.0,
         memory: stat.rss_pages as f64 * PAGE_MB,
     })
@@ -138,6 +147,7 @@ impl Profile {
             since: self.since,
             demand: self.demand + (demand - self.demand) * weight,
             decayed_calls: self.decayed_calls * kept + now.calls.saturating_sub(self.calls) as f64,
+            decayed_bytes: self.decayed_bytes * kept + now.bytes.saturating_sub(self.bytes) as f64,
             decayed_ran: self.decayed_ran * kept + ran,
             ..*now
         }
@@ -160,6 +170,7 @@ mod tests {
             decay,
             count_calls: true,
             calls: 0,
+            bytes: 0,
             needs: None,
         }
     }
@@ -172,8 +183,10 @@ mod tests {
             ran: 0,
             waited: 0,
             calls: 0,
+            bytes: 0,
             demand: 0.0,
             decayed_calls: 0.0,
+            decayed_bytes: 0.0,
             decayed_ran: 0.0,
             memory: 1.0,
         }
@@ -187,6 +200,7 @@ mod tests {
             ran: ran * 1_000_000_000,
             waited: waited * 1_000_000_000,
             calls,
+            bytes: calls * 100,
             ..profile(start)
         };
         // One second of computing and one of waiting in two: it wants to compute all the time.
@@ -196,6 +210,7 @@ mod tests {
         assert_eq!((kept.decayed_calls, kept.decayed_ran), (1000.0, 2.0));
         let forgotten = first.advanced(&later(2, 2, 1000, 4), &weighed(0));
         assert_eq!((forgotten.decayed_calls, forgotten.decayed_ran), (0.0, 1.0));
+        assert_eq!((kept.decayed_bytes, forgotten.decayed_bytes), (1e5, 0.0));
         assert_eq!(kept.since, start);
     }
 

@@ -336,19 +336,20 @@ pub fn schedule(pid: i32) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Reads and writes that a process has made so far.
+/// Reads and writes that a process has made so far, and their bytes.
 ///
 /// # Errors
 ///
 /// Where the process is gone or is another user's.
-pub fn transfers(pid: i32) -> io::Result<u64> {
+pub fn transfers(pid: i32) -> io::Result<(u64, u64)> {
     let text = text(pid, "io")?;
     let value = |name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|value| value.trim().parse().ok())
             .unwrap_or(0)
     };
-    Ok(value("syscr:") + value("syscw:"))
+    let calls = value("syscr:") + value("syscw:");
+    Ok((calls, value("rchar:") + value("wchar:")))
 }
 
 /// All processes that are seen here.
@@ -508,7 +509,8 @@ mod tests {
         assert!(maps(pid).unwrap().iter().any(|map| map.name == "[vdso]"));
         assert!(stat(pid).unwrap().start_stack > 0);
         assert!(schedule(pid).is_ok());
-        assert!(transfers(pid).unwrap() > 0);
+        let (calls, bytes) = transfers(pid).unwrap();
+        assert!(calls > 0 && bytes > calls);
         assert_eq!(status(pid).unwrap().ns_pids.last(), Some(&pid));
         assert!(fds(pid).unwrap().iter().any(|(fd, _)| *fd == 1));
         assert!(timers(pid).unwrap().is_empty());

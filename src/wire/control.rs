@@ -83,6 +83,8 @@ pub struct Weighed {
     pub count_calls: bool,
     /// Calls that a guest has made so far which were not executed here.
     pub calls: u64,
+    /// Bytes that these carried to its home and back.
+    pub bytes: u64,
     /// Frozen, it runs nowhere.
     pub frozen: Frozen,
     /// It may be frozen without order, and is not on its way.

@@ -142,6 +142,7 @@ impl Warden {
             decay: proc.settings.decay,
             count_calls: !proc.settings.cpujob,
             calls: 0,
+            bytes: 0,
             frozen: proc.frozen,
             freezable: proc.settings.freezable && proc.moving.is_none(),
             needs: bound::portable(pid, &self.cpu).filter(|_| !proc.saw_more),
