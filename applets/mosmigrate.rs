@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 
 use clap::{Arg, ArgAction, Command, value_parser};
-use mos::wire::control::{Frozen, Outcome, Target};
+use mos::wire::control::{Figures, Frozen, Outcome, Target};
 
 use crate::cluster;
 use crate::common::{fail, parse};
@@ -87,7 +87,27 @@ fn report(pid: i32, target: &str, outcome: &Outcome, wait: bool) -> i32 {
             }
             0
         }
+        Outcome::Moved(figures) => {
+            if wait {
+                println!("{pid} {done}{}", in_words(figures));
+            }
+            0
+        }
         Outcome::Stayed(why) => fail("mosmigrate", format!("{pid} {stayed}: {why}")),
         Outcome::Gone => fail("mosmigrate", format!("{pid} has ended")),
     }
+}
+
+/// What a move took.
+fn in_words(figures: &Figures) -> String {
+    let (megabytes, stopped) = (
+        figures.bytes as f64 * 1e-6,
+        figures.stopped_ns as f64 * 1e-6,
+    );
+    let rounds = match figures.rounds {
+        0 => String::new(),
+        1 => ", most of it in 1 round before".to_owned(),
+        many => format!(", most of it in {many} rounds before"),
+    };
+    format!(": stopped for {stopped:.1} ms, {megabytes:.1} MB{rounds}")
 }

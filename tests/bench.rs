@@ -12,12 +12,13 @@ use serde::Deserialize;
 use guests::Scratch;
 
 const MOS: &str = env!("CARGO_BIN_EXE_mos");
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(450);
 
 #[derive(Deserialize)]
 struct Findings {
     figures: Vec<Figure>,
     failed: Vec<(String, String)>,
+    skipped: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -29,9 +30,10 @@ struct Figure {
     ours: f64,
     theirs: Option<f64>,
     against: String,
+    curve: Vec<f64>,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 23] = [
     "getppid",
     "read",
     "write",
@@ -41,6 +43,13 @@ const NAMES: [&str; 16] = [
     "away-write",
     "migrate",
     "return",
+    "link",
+    "freeze",
+    "freeze-1g",
+    "freeze-8g",
+    "storm",
+    "return-bytes",
+    "threads",
     "small",
     "small-return",
     "start",
@@ -69,9 +78,18 @@ fn every_figure_is_taken_and_can_be_read() {
         .map(|figure| figure.name.as_str())
         .collect();
     names.dedup();
-    assert_eq!(names, NAMES);
+    // Not every machine has the namespaces for one of them.
+    let skipped = |name: &str| found.skipped.iter().any(|(other, _)| other == name);
+    assert!(
+        found.skipped.iter().all(|(name, _)| name == "link"),
+        "{:?}",
+        found.skipped
+    );
+    let taken: Vec<&str> = NAMES.into_iter().filter(|name| !skipped(name)).collect();
+    assert_eq!(names, taken);
     for figure in &found.figures {
         let name = &figure.name;
+        assert_eq!(figure.curve.len() > 3, name == "storm", "{name}");
         assert!(
             figure.low <= figure.value && figure.value <= figure.high,
             "{name}"

@@ -74,7 +74,7 @@ fn run(scenario: &str, program: &str, limit: u64) -> String {
 
 fn lines_without_moves(text: &str) -> Vec<&str> {
     text.lines()
-        .filter(|line| !line.ends_with("has moved") && !line.is_empty())
+        .filter(|line| !line.contains(" has moved: ") && !line.is_empty())
         .collect()
 }
 

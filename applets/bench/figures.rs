@@ -9,6 +9,7 @@ use mos::sys::tracked::CpuClock;
 use mos::wire::channel::{ANSWER_LEN, REQUEST_LEN};
 
 use super::lab::{Lab, Worker, progress, warm};
+use super::live;
 use super::makespan;
 use super::report::{About, Figure, Placement, Ratio, Reach};
 use super::stats::{Pairs, Spread};
@@ -32,6 +33,8 @@ const fn about(
     }
 }
 
+/// Moves as they were before processes ran on meanwhile.
+const STOPPED: &str = "stop and copy";
 const NATIVE: &str = "native";
 const TCP: &str = "TCP alone";
 use Reach::{AtLeast, AtMost, Print};
@@ -46,8 +49,15 @@ pub const FIGURES: &[(About, Measure)] = &[
     (about("away-getppid", "getppid of a process that is away", TCP, "us", AtMost(1.6)), away_call),
     (about("away-read", "read by 64 KiB, likewise", TCP, "MB/s", AtLeast(0.5)), away_stream),
     (about("away-write", "write by 64 KiB, likewise", TCP, "MB/s", AtLeast(0.5)), away_stream),
-    (about("migrate", "move of 1 GiB of random data", TCP, "MB/s", AtLeast(0.7)), migrate),
+    (about("migrate", "move of 1 GiB of random data", TCP, "MB/s", AtLeast(0.77)), migrate),
     (about("return", "its way back home", TCP, "MB/s", Print), migrate),
+    (about("link", "move of 256 MiB over a link held to 1 Gbit/s", TCP, "MB/s", AtLeast(0.95)), live::link),
+    (about("freeze", "longest pause of 1 GiB that writes 100 MB/s and moves", STOPPED, "ms", AtMost(0.02)), live::freeze),
+    (about("freeze-1g", "longest pause of 1 GiB, likewise", "64 MiB", "ms", AtMost(2.0)), live::freeze_by_size),
+    (about("freeze-8g", "longest pause of 8 GiB, likewise", "64 MiB", "ms", AtMost(2.0)), live::freeze_by_size),
+    (about("storm", "move of 1 GiB of which 2 GB/s are written", "", "ms", Print), live::storm),
+    (about("return-bytes", "bytes sent home after a write to 1 % of 1 GiB", "the way out", "MB", AtMost(0.05)), live::return_bytes),
+    (about("threads", "getppid of 8 threads that are away, calls in a second", "1 thread", "k/s", AtLeast(1.5)), live::threads),
     (about("small", "move of a small process (dash)", "", "ms", Print), small),
     (about("small-return", "its way back home", "", "ms", Print), small),
     (about("start", "start of /bin/true under mosrun", NATIVE, "ms", AtMost(10.0)), start),
@@ -68,7 +78,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const QUICK_IDLE: Duration = Duration::from_millis(300);
 const MEBI: f64 = (1 << 20) as f64;
 
-fn one(figure: Option<Figure>) -> Vec<Figure> {
+pub fn one(figure: Option<Figure>) -> Vec<Figure> {
     figure.into_iter().collect()
 }
 
@@ -153,7 +163,7 @@ fn away_stream(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
 }
 
 /// Bytes that are moved: what there is room for several times over.
-fn memory_to_move(lab: &Lab) -> u64 {
+pub fn memory_to_move(lab: &Lab) -> u64 {
     let wanted = if lab.quick() { QUICK_MEMORY } else { MEMORY };
     let room = procfs::available_memory().unwrap_or(wanted * 8) / 8;
     wanted.min(room & !((1 << 20) - 1))
@@ -168,8 +178,8 @@ fn migrate(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         for round in lab.long_rounds() {
             progress(round);
             warm(bytes as usize * 5 / 4);
-            let out = timed(|| lab.send_out(ours.pid()))?;
-            let back = timed(|| lab.bring_home(ours.pid()))?;
+            let out = timed(|| lab.send_out(ours.pid()).map(drop))?;
+            let back = timed(|| lab.bring_home(ours.pid()).map(drop))?;
             if ours.ask("sum")? != sum {
                 return Err(io::Error::other("what arrived is not what was sent"));
             }
@@ -182,7 +192,7 @@ fn migrate(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
 }
 
 /// Sends as much random data to a process that takes it into memory which it has not touched; nanoseconds.
-fn copy(lab: &Lab, bytes: u64) -> io::Result<f64> {
+pub fn copy(lab: &Lab, bytes: u64) -> io::Result<f64> {
     let [mut home, mut far] = lab.connected()?;
     home.ask(&format!("fill {bytes}"))?;
     warm(bytes as usize * 5 / 4);
@@ -193,7 +203,7 @@ fn copy(lab: &Lab, bytes: u64) -> io::Result<f64> {
 }
 
 /// Nanoseconds.
-fn timed(what: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
+pub fn timed(what: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
     let begin = Instant::now();
     what()?;
     Ok(begin.elapsed().as_nanos() as f64)
@@ -212,8 +222,8 @@ fn small(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         let mut times = Vec::new();
         for round in lab.all_rounds() {
             progress(round);
-            let out = timed(|| lab.send_out(ours.pid()))?;
-            let back = timed(|| lab.bring_home(ours.pid()))?;
+            let out = timed(|| lab.send_out(ours.pid()).map(drop))?;
+            let back = timed(|| lab.bring_home(ours.pid()).map(drop))?;
             times.push(if about.name == "small" { out } else { back } * 1e-6);
         }
         Ok(one(

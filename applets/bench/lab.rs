@@ -8,9 +8,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use mos::config::Paths;
+use mos::migrate::live::WORTHWHILE_VARIABLE as LIVE_FROM;
 use mos::sys::{affinity, socket};
 use mos::wire::client::Client;
-use mos::wire::control::{Outcome, Target};
+use mos::wire::control::{Figures, Outcome, Target};
 
 use super::report::Placement;
 use super::stats::Pairs;
@@ -23,6 +24,7 @@ const QUICK_ROUND: Duration = Duration::from_millis(2);
 /// Rounds of calls, and of moves of much memory.
 const ROUNDS: usize = 25;
 const LONG_ROUNDS: usize = 7;
+const FEW_ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 3;
 
 /// The two nodes; node 1 is home.
@@ -116,9 +118,20 @@ impl Lab {
 
     /// A worker under mosrun, at home.
     pub fn at_home(&self) -> io::Result<Worker> {
+        Worker::start(self.under_mosrun())
+    }
+
+    /// One that is stopped while all of its memory goes.
+    pub fn never_live(&self) -> io::Result<Worker> {
+        let mut command = self.under_mosrun();
+        command.env(LIVE_FROM, u64::MAX.to_string());
+        Worker::start(command)
+    }
+
+    fn under_mosrun(&self) -> Command {
         let mut command = Command::new(self.command("mosrun"));
         command.args(["-z", "/proc/self/exe", worker::NAME]);
-        Worker::start(command)
+        command
     }
 
     /// A worker whose home is node 1, on the other node.
@@ -138,17 +151,18 @@ impl Lab {
         Ok([home, far])
     }
 
-    pub fn send_out(&mut self, pid: i32) -> io::Result<()> {
+    pub fn send_out(&mut self, pid: i32) -> io::Result<Figures> {
         self.order(pid, Target::Node(self.other))
     }
 
-    pub fn bring_home(&mut self, pid: i32) -> io::Result<()> {
+    pub fn bring_home(&mut self, pid: i32) -> io::Result<Figures> {
         self.order(pid, Target::Home)
     }
 
-    fn order(&mut self, pid: i32, to: Target) -> io::Result<()> {
+    fn order(&mut self, pid: i32, to: Target) -> io::Result<Figures> {
         match tools::order_move(&mut self.client, pid, to, true)? {
-            Outcome::Done => Ok(()),
+            Outcome::Moved(figures) => Ok(figures),
+            Outcome::Done => Err(io::Error::other("it was there already")),
             Outcome::Stayed(why) => Err(io::Error::other(format!("it was not moved: {why}"))),
             Outcome::Gone => Err(io::Error::other("it ended on its way")),
         }
@@ -193,6 +207,11 @@ impl Lab {
     /// Round by round.
     pub fn all_rounds(&self) -> impl Iterator<Item = usize> + use<> {
         self.rounds(ROUNDS)
+    }
+
+    /// Round by round, of what takes longest.
+    pub fn few_rounds(&self) -> impl Iterator<Item = usize> + use<> {
+        1..=if self.quick { 1 } else { FEW_ROUNDS }
     }
 
     fn rounds(&self, full: usize) -> impl Iterator<Item = usize> + use<> {

@@ -2,8 +2,10 @@
 //!
 //! It starts a playground, in which it runs again under another name to measure.
 
+mod busy;
 mod figures;
 mod lab;
+mod live;
 pub mod makespan;
 mod report;
 mod stats;
@@ -105,6 +107,8 @@ struct Findings {
     figures: Vec<Figure>,
     /// Figures that could not be taken, and why.
     failed: Vec<(&'static str, String)>,
+    /// Figures for which this machine lacks something, and what.
+    skipped: Vec<(&'static str, String)>,
 }
 
 fn measure(options: &Options) -> io::Result<i32> {
@@ -116,6 +120,7 @@ fn measure(options: &Options) -> io::Result<i32> {
         kernel: kernel.trim().to_owned(),
         figures: Vec::new(),
         failed: Vec::new(),
+        skipped: Vec::new(),
     };
     if !findings.optimised {
         eprintln!("bench: this program was not built for speed (cargo build --release)");
@@ -138,6 +143,10 @@ fn measure(options: &Options) -> io::Result<i32> {
                     println!("{}", figure.line());
                 }
                 findings.figures.extend(figures);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                eprintln!("bench: {} is not taken: {error}", about.name);
+                findings.skipped.push((about.name, error.to_string()));
             }
             Err(error) => {
                 eprintln!("bench: {}: {error}", about.name);

@@ -65,6 +65,8 @@ pub struct Figure {
     pub reach: Reach,
     /// `None` when there is nothing to reach.
     pub reached: Option<bool>,
+    /// How fast the program ran, in each tenth of a second, by how fast it runs alone; empty where that is not the point.
+    pub curve: Vec<f64>,
 }
 
 /// What is known of a figure before it is measured.
@@ -118,6 +120,7 @@ impl Figure {
             unit: about.unit,
             reach: about.reach,
             reached: about.reach.holds(value.median),
+            curve: Vec::new(),
         }
     }
 
@@ -156,9 +159,17 @@ impl Figure {
             "{:<14} {placement:<8} {value:>10} {spread:<15} {reach:<8} {reached:<3} {raw:<24} {}",
             self.name, self.what
         );
-        match self.against {
+        let line = match self.against {
             "" => line,
             against => format!("{line}, against {against}"),
+        };
+        let curve: Vec<String> = self.curve.iter().map(|part| format!("{part:.2}")).collect();
+        match curve.is_empty() {
+            true => line,
+            false => format!(
+                "{line}\n    its speed by tenths of a second: {}",
+                curve.join(" ")
+            ),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 
+use super::busy::{Caller, Writer};
 use mos::sys::tracked::clock_ns;
 use mos::sys::{socket, unix};
 
 /// Its name; it is no command for people.
 pub const NAME: &str = "mos-bench-worker";
 
+const PAGE: u64 = 4096;
 /// Numbers of the kernel's clocks.
 const MONOTONIC: i32 = 1;
 const THREAD_CPU: i32 = 3;
@@ -40,8 +42,12 @@ pub fn run(_: &[OsString]) -> i32 {
 
 #[derive(Default)]
 struct Worker {
+    writer: Option<Writer>,
+    pool: Vec<Caller>,
     file: Option<File>,
     memory: Vec<u8>,
+    /// What the last writer wrote in each tenth of a second.
+    written: Vec<u64>,
     listener: Option<TcpListener>,
     peer: Option<TcpStream>,
 }
@@ -70,6 +76,13 @@ impl Worker {
             "write" => self.write(clock, next(), next()),
             "fill" => Ok(self.fill(next())),
             "sum" => Ok(self.sum()),
+            "touch" => Ok(self.touch(next(), next())),
+            "keep-writing" => self.keep_writing(next()),
+            "stop-writing" => self.stop_writing(),
+            "slices" => Ok(self.slices().len() as u64),
+            "slice" => Ok(*self.slices().get(next() as usize).unwrap_or(&0)),
+            "pool" => self.make_pool(next()),
+            "calls" => self.calls(next()),
             "listen" => self.listen(),
             "accept" => self.accept(),
             "connect" => self.connect(next()),
@@ -120,6 +133,50 @@ impl Worker {
             word.copy_from_slice(&state.to_le_bytes());
         }
         self.sum()
+    }
+
+    /// Writes to the first of so many pages in a hundred; how many bytes of pages that were.
+    fn touch(&mut self, parts: u64, of: u64) -> u64 {
+        let pages = self.memory.len() as u64 / PAGE * parts / of.max(1);
+        let written = self.memory.iter_mut().step_by(PAGE as usize);
+        written.take(pages as usize).for_each(|byte| *byte ^= 1);
+        pages * PAGE
+    }
+
+    /// Has a thread write to the memory, so many bytes of pages in a second, from now on.
+    fn keep_writing(&mut self, rate: u64) -> io::Result<u64> {
+        let memory = std::mem::take(&mut self.memory);
+        self.writer = Some(Writer::start(memory, rate)?);
+        Ok(0)
+    }
+
+    /// The longest time in which it did not get on, in nanoseconds.
+    fn stop_writing(&mut self) -> io::Result<u64> {
+        let writer = self.writer.take().ok_or(io::ErrorKind::NotFound)?;
+        let written = writer.stop()?;
+        (self.memory, self.written) = (written.memory, written.slices);
+        Ok(written.longest_ns)
+    }
+
+    fn slices(&self) -> &[u64] {
+        &self.written
+    }
+
+    /// Starts threads that make calls when they are told.
+    fn make_pool(&mut self, threads: u64) -> io::Result<u64> {
+        self.pool = (0..threads)
+            .map(|_| Caller::start())
+            .collect::<io::Result<_>>()?;
+        Ok(threads)
+    }
+
+    /// So many calls, by all threads of the pool together.
+    fn calls(&mut self, count: u64) -> io::Result<u64> {
+        let each = count.div_ceil(self.pool.len().max(1) as u64);
+        times(MONOTONIC, 1, &mut |_| {
+            self.pool.iter().try_for_each(|caller| caller.begin(each))?;
+            self.pool.iter().try_for_each(Caller::done)
+        })
     }
 
     /// One byte of each page tells whether all pages are there.

@@ -178,7 +178,7 @@ fn assemble(
     fault::point("target.ctl")?;
     let mut ctl = Ctl::new();
     ctl.connect(&client, &meta.home);
-    let deputies = target::take_deputies(conn, &mut client, port, &meta.threads)?;
+    let (deputies, _) = target::take_deputies(conn, &mut client, port, &meta.threads)?;
     let mut channels = Fds::default();
     meta.threads
         .iter()
@@ -223,6 +223,7 @@ fn assemble(
         begun: None,
         order: None,
         leaving: false,
+        stopped_at: Instant::now(),
         halted: false,
         cpu: CpuClock::new(built.pid),
         cpu_told: 0,

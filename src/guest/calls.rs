@@ -371,6 +371,7 @@ impl Host {
     /// Has every thread stop (one may have been told already), so that the guest can leave; it does when the last one has.
     pub fn stop_all(&mut self, told: Option<usize>) -> io::Result<()> {
         self.leaving = true;
+        self.stopped_at = Instant::now();
         for t in (0..self.threads.len()).filter(|t| Some(*t) != told) {
             match &mut self.threads[t].phase {
                 Phase::Running => self.interrupt(t)?,

@@ -205,6 +205,8 @@ pub struct Host {
     pub order: Option<Order>,
     /// The guest was told to stop so that it can leave.
     pub leaving: bool,
+    /// When it was told so last.
+    pub stopped_at: Instant,
     /// The home process is stopped: the guest stays stopped.
     pub halted: bool,
     pub cpu: CpuClock,

@@ -16,7 +16,7 @@ use crate::migrate::{limit_silence, tracee};
 use crate::sys::inject::Injector;
 use crate::sys::ptrace::Stopped;
 use crate::wire::channel::{DATA, STUB_SIZE};
-use crate::wire::control::{Outcome, Target};
+use crate::wire::control::{Figures, Outcome, Target};
 use crate::wire::ctl::FromHost;
 use crate::wire::node::{Offer, Opening};
 
@@ -81,14 +81,14 @@ impl Host {
             }
         }
         match left {
-            Ok(()) => {
+            Ok(figures) => {
                 log::info!(
                     "process {} left after {} ms of CPU time",
                     self.home_pid(),
                     self.cpu.nanoseconds() / 1_000_000
                 );
                 // The warden may already have closed: that it moved is known at home from the receiver too.
-                let _ = self.report(&order, Outcome::Done);
+                let _ = self.report(&order, Outcome::Moved(figures));
                 self.ending = Some(Ending::Moved);
                 Ok(())
             }
@@ -132,7 +132,7 @@ impl Host {
         }
     }
 
-    fn try_leave(&mut self, to: Target) -> Result<(), Stayed> {
+    fn try_leave(&mut self, to: Target) -> Result<Figures, Stayed> {
         let node = self.goal(to);
         let to_home = node == self.meta.home.node;
         let mut conn = match self.begun.take() {
@@ -241,15 +241,17 @@ impl Host {
         })
     }
 
-    fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<(), Stayed> {
+    fn give(&mut self, conn: &mut TcpStream, node: Ipv4Addr) -> Result<Figures, Stayed> {
+        let toll = live::lock(&self.outgoing).toll(self.stopped_at);
         let mut deputies: Vec<&mut Deputy> = self
             .threads
             .iter_mut()
             .map(|thread| &mut thread.deputy)
             .collect();
-        source::hand_over(conn, &mut deputies, self.meta.stub, node)?;
+        let figures = source::hand_over(conn, &mut deputies, self.meta.stub, node, toll)?;
         // The receiver has the deputies: this copy must never run again.
-        alive(tracee::kill(self.group)).map_err(Stayed::from)
+        alive(tracee::kill(self.group))?;
+        Ok(figures)
     }
 }
 

@@ -201,13 +201,13 @@ impl Copier {
         Ok(sender.bytes)
     }
 
-    /// Sends all that the receiver still lacks of a stopped process, and says what it has.
+    /// Sends all that the receiver still lacks of a stopped process, and says what it has; gives how many bytes of contents that were.
     pub fn send_last(
         &mut self,
         areas: &[Area],
         look: &Look,
         out: &mut impl Write,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let map = Pagemap::open(self.pid)?;
         let mut sender = Sender::new(self.pid, out);
         self.forget_changed();
@@ -230,7 +230,8 @@ impl Copier {
                 sender.mention(start, end, Source::Kept)?;
             }
         }
-        sender.finish()
+        sender.finish()?;
+        Ok(sender.bytes)
     }
 
     /// Sends what is the files' and not known to the receiver. In an early round, only what will not change unnoticed.
@@ -323,7 +324,7 @@ pub fn send_own(pid: i32, areas: &[Area], out: &mut impl Write) -> io::Result<()
     own.retain(Area::is_program);
     let mut copier = Copier::new(pid, Files::There, None);
     let look = copier.look_stopped(&own)?;
-    copier.send_last(&own, &look, out)
+    copier.send_last(&own, &look, out).map(drop)
 }
 
 /// What only the process itself has, and can be watched.

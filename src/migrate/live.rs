@@ -11,13 +11,14 @@ use crate::image::copier::{Copier, Files, is_anonymous};
 use crate::image::{Meta, layout};
 use crate::migrate::fault;
 use crate::migrate::rounds::{LITTLE, Next, Rounds, WORTHWHILE};
-use crate::migrate::source::{Stayed, reason};
+use crate::migrate::source::{Stayed, Toll, reason};
 use crate::sys::procfs;
 use crate::sys::writes::WriteWatch;
+use crate::wire::control::Figures;
 use crate::wire::frame::write_frame;
 
 /// Says how large a process must be to be moved while it runs, in bytes: for tests, which have little time.
-const WORTHWHILE_VARIABLE: &str = "MOS_LIVE_FROM";
+pub const WORTHWHILE_VARIABLE: &str = "MOS_LIVE_FROM";
 
 /// What the memory that follows is of.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub struct Outgoing {
     copier: Copier,
     /// The last image of the running process that the receiver has.
     early: Option<Meta>,
+    /// What has been sent so far.
+    sent: Figures,
 }
 
 /// Most ranges that home is said to have.
@@ -57,6 +60,7 @@ impl Outgoing {
         Outgoing {
             copier: Copier::new(pid, Files::Send, watch),
             early: None,
+            sent: Figures::default(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Outgoing {
         Outgoing {
             copier: Copier::new(pid, Files::SendCopies, watch).with_home(home),
             early: None,
+            sent: Figures::default(),
         }
     }
 
@@ -85,6 +90,7 @@ impl Outgoing {
             false => Files::SendCopies,
         };
         self.early = None;
+        self.sent = Figures::default();
         self.copier.begin(pid, files);
     }
 
@@ -115,7 +121,10 @@ impl Outgoing {
             write_frame(conn, &stage)?;
             let Stage::Early(meta) = stage else { continue };
             let sent = self.copier.send_round(&meta.areas, &look, conn);
-            rounds.sent(sent.map_err(|error| reason(conn, error))?, began.elapsed());
+            let sent = sent.map_err(|error| reason(conn, error))?;
+            rounds.sent(sent, began.elapsed());
+            self.sent.bytes += sent;
+            self.sent.rounds += 1;
             self.early = Some(*meta);
         }
         Ok(())
@@ -136,8 +145,13 @@ impl Outgoing {
         fault::point("source.pages")?;
         let (Stage::Last(meta) | Stage::Early(meta)) = stage;
         let sent = self.copier.send_last(&meta.areas, &look, conn);
-        sent.map_err(|error| reason(conn, error))?;
+        self.sent.bytes += sent.map_err(|error| reason(conn, error))?;
         Ok(*meta)
+    }
+
+    /// What the move has taken so far, of a process that was told to stop at `since`.
+    pub fn toll(&self, since: Instant) -> Toll {
+        Toll::new(self.sent, since)
     }
 
     /// The receiver changes the layout that it has for this one, or begins anew.

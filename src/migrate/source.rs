@@ -4,11 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
 use crate::sys::poll::{self, Interest};
 use crate::wire::channel::{TOKEN_LEN, Token};
+use crate::wire::control::Figures;
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built, Opening, Started, Switching, Verdict};
 
@@ -39,6 +41,30 @@ impl From<io::Error> for Stayed {
     }
 }
 
+/// What a move takes, as it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Toll {
+    so_far: Figures,
+    /// When the process was told to stop.
+    since: Instant,
+}
+
+impl Toll {
+    /// Of a process that has been told to stop at `since`, or had taken `so_far` by then.
+    pub fn new(so_far: Figures, since: Instant) -> Toll {
+        Toll { so_far, since }
+    }
+
+    /// What it has taken until now.
+    pub fn figures(&self) -> Figures {
+        let stopped = self.since.elapsed().as_nanos() as u64;
+        Figures {
+            stopped_ns: self.so_far.stopped_ns.saturating_add(stopped),
+            ..self.so_far
+        }
+    }
+}
+
 /// Asks whether the receiver takes the process; nothing has been stopped yet.
 pub fn offer(conn: &mut TcpStream, opening: &Opening) -> Result<(), Stayed> {
     fault::point("source.offer")?;
@@ -51,13 +77,14 @@ pub fn offer(conn: &mut TcpStream, opening: &Opening) -> Result<(), Stayed> {
 
 /// Waits until the receiver has built the process and gives it the deputies of all threads. On failure the sender still owns them,
 /// or owns them again: the deputies themselves see to it that there is one owner, and say who it is. `first`: base of the
-/// process's first stub.
+/// process's first stub. `toll`: what the move has taken so far. Gives what it took in all.
 pub fn hand_over(
     conn: &mut TcpStream,
     deputies: &mut [&mut Deputy],
     first: u64,
     node: Ipv4Addr,
-) -> Result<(), Stayed> {
+    toll: Toll,
+) -> Result<Figures, Stayed> {
     let fds = prepare(conn, deputies, node)?;
     deputies[0].begin_hand_over(first)?;
     let mut spares = Vec::with_capacity(deputies.len());
@@ -67,6 +94,7 @@ pub fn hand_over(
     let switching = Switching {
         fds: fds.clone(),
         spares: spares.clone(),
+        figures: toll.figures(),
     };
     if let Err(why) = announce(conn, switching) {
         for (deputy, spare) in deputies.iter_mut().zip(spares) {
@@ -87,7 +115,7 @@ pub fn hand_over(
         all &= deputy.handed_over(spare)?;
     }
     if all {
-        Ok(())
+        Ok(toll.figures())
     } else {
         log::info!("the deputy came back: {why}");
         Err(why)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::image::Thread;
 use crate::migrate::deputy::Deputy;
 use crate::migrate::fault;
-use crate::migrate::source::FRAME_LIMIT;
+use crate::migrate::source::{FRAME_LIMIT, Toll};
 use crate::sys::process::random;
 use crate::wire::channel::TOKEN_LEN;
 use crate::wire::client::Client;
@@ -20,13 +20,13 @@ use crate::wire::node::{Built, Switching};
 /// How long the deputy may take to open the channel that it was told to open.
 const CHANNEL_WAIT: Duration = Duration::from_secs(20);
 
-/// Says that the process is built and takes over the deputies of its threads.
+/// Says that the process is built and takes over the deputies of its threads; and what the move takes.
 pub fn take_deputies(
     conn: &mut TcpStream,
     client: &mut Client,
     port: u16,
     threads: &[Thread],
-) -> io::Result<Vec<Deputy>> {
+) -> io::Result<(Vec<Deputy>, Toll)> {
     let mut tokens = Vec::with_capacity(threads.len());
     for _ in threads {
         tokens.push(announce_channel(client)?);
@@ -40,6 +40,7 @@ pub fn take_deputies(
         },
     )?;
     let switching: Switching = read_frame(conn, FRAME_LIMIT)?;
+    let toll = Toll::new(switching.figures, Instant::now());
     fault::point("target.channel")?;
     if [switching.fds.len(), switching.spares.len()] != [threads.len(); 2] {
         return Err(io::Error::new(
@@ -58,7 +59,7 @@ pub fn take_deputies(
         deputy.spare = Some(spare);
         deputies.push(deputy);
     }
-    Ok(deputies)
+    Ok((deputies, toll))
 }
 
 /// Has mosd expect a channel; its token, as text.

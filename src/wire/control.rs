@@ -102,6 +102,26 @@ pub enum Outcome {
     Stayed(String),
     /// It ended meanwhile.
     Gone,
+    /// It runs there now, and this is what it took.
+    Moved(Figures),
+}
+
+impl Outcome {
+    /// Whether what was ordered is so now.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Outcome::Done | Outcome::Moved(_))
+    }
+}
+
+/// What a move took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Bytes of memory that were sent.
+    pub bytes: u64,
+    /// Rounds in which they went while the process ran on.
+    pub rounds: u32,
+    /// How long the process was stopped, in nanoseconds.
+    pub stopped_ns: u64,
 }
 
 /// A mode of a node (`mosctl`).

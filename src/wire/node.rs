@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::control::Figures;
 use super::cpu::Cpu;
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +78,6 @@ pub struct Switching {
     /// The descriptors of the sender's own channels that the deputies keep: when a new one ends, its deputy is the sender's again.
     /// The receiver has them closed when the process is its own for good.
     pub spares: Vec<u64>,
+    /// What the move has taken until now.
+    pub figures: Figures,
 }

@@ -7,7 +7,7 @@ use mos::image::{Area, FileArea, HomeId, Kind, Meta, Resume, Thread, layout, pag
 use mos::wire::auth::Handshake;
 use mos::wire::channel::{ANSWER_LEN, Answer};
 use mos::wire::codec;
-use mos::wire::control::{FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
+use mos::wire::control::{Figures, FromMosd, Frozen, Outcome, Place, ProcInfo, Target, ToMosd};
 use mos::wire::cpu::Cpu;
 use mos::wire::ctl::{FromHost, ToHost};
 use mos::wire::frame::{FrameBuffer, LIMIT, to_frame};
@@ -185,6 +185,7 @@ fn between_nodes() {
         &[Switching {
             fds: vec![5],
             spares: vec![6],
+            figures: Figures::default(),
         }],
     );
 }

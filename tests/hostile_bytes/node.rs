@@ -8,7 +8,7 @@ use mos::image::Meta;
 use mos::migrate::live::Stage;
 use mos::wire::auth;
 use mos::wire::codec;
-use mos::wire::control::{FromMosd, Place, ToMosd};
+use mos::wire::control::{Figures, FromMosd, Place, ToMosd};
 use mos::wire::ctl::FromHost;
 use mos::wire::frame::{LIMIT, read_frame, to_frame, write_frame};
 use mos::wire::node::{Built, Offer, Opening, Switching, Verdict};
@@ -192,6 +192,7 @@ fn as_sender(random: &mut Random, cluster: &Cluster, sent: &Sent) {
             &to_frame(&Switching {
                 fds: vec![5],
                 spares: vec![6],
+                figures: Figures::default(),
             }),
         ));
         let _ = conn.write_all(&stream);
@@ -238,6 +239,7 @@ fn as_host(random: &mut Random, cluster: &Cluster, counter: &Counter, sent: &Sen
                 &Switching {
                     fds: vec![5],
                     spares: vec![6],
+                    figures: Figures::default(),
                 },
             );
             continue;

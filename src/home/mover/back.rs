@@ -19,7 +19,7 @@ use crate::sys::pagemap::{Pagemap, Want};
 use crate::sys::{abi, mem, tracked};
 use crate::wire::channel::{BIG, ROOM};
 use crate::wire::client::Client;
-use crate::wire::control::Outcome;
+use crate::wire::control::{Figures, Outcome};
 use crate::wire::frame::{read_frame, write_frame};
 use crate::wire::node::{Built, Started, Verdict};
 
@@ -35,7 +35,7 @@ pub fn back(
     client: &mut Client,
 ) -> Outcome {
     match try_back(pid, &mut conn, warden, client) {
-        Ok(()) => Outcome::Done,
+        Ok(figures) => Outcome::Moved(figures),
         Err(error) if !tracked::alive(pid) => {
             log::info!("process {pid} ended on its way home: {error}");
             Outcome::Gone
@@ -53,7 +53,7 @@ fn try_back(
     conn: &mut TcpStream,
     warden: &mut UnixStream,
     client: &mut Client,
-) -> io::Result<()> {
+) -> io::Result<Figures> {
     limit_silence(conn)?;
     if !seize::is_deputy(pid)? {
         // Its memory here is the one that it runs on.
@@ -63,11 +63,12 @@ fn try_back(
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;
     let mut arrival = receive(pid, conn)?;
-    let deputies = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
+    let (deputies, toll) = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
     arrival.finish(deputies, Some(warden))?;
+    let figures = toll.figures();
     // The sender's copy is void from the switch on, whether or not it hears this.
     let _ = write_frame(conn, &Started::Yes);
-    Ok(())
+    Ok(figures)
 }
 
 /// Receives the process, stage by stage.

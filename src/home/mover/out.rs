@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::home::bound;
 use crate::home::mover::seize::{self, Held, HeldThread};
@@ -75,6 +76,7 @@ fn try_out(
     outgoing.rounds(&mut conn, || live::sketch(job, identity(job, home)?, needs))?;
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
+    let since = Instant::now();
     let Held { mut threads, areas } = seize::seize(job.pid, stopped, job.filters, warden, &lost)?;
     let now = views(&areas);
     if now.iter().any(|view| !lent.contains(view)) {
@@ -92,8 +94,9 @@ fn try_out(
         .deputy
         .set_actions(&mirrored_all(&meta.actions, meta.stub))?;
     let mut deputies: Vec<&mut Deputy> = threads.iter_mut().map(|held| &mut held.deputy).collect();
-    source::hand_over(&mut conn, &mut deputies, meta.stub, job.node)?;
-    Ok(Outcome::Done)
+    let toll = outgoing.toll(since);
+    let figures = source::hand_over(&mut conn, &mut deputies, meta.stub, job.node, toll)?;
+    Ok(Outcome::Moved(figures))
 }
 
 /// The process is large enough to be moved while it runs, and its kernel notes what it writes meanwhile. One that is about to start is not.

@@ -180,7 +180,7 @@ impl Warden {
             return;
         };
         let to = proc.moving.as_ref().map(|moving| moving.to);
-        if let (Outcome::Done, Some(Target::Node(node))) = (outcome, to)
+        if let (true, Some(Target::Node(node))) = (outcome.is_done(), to)
             && node != self.me
             && proc.ctl == Some(ctl)
             && proc.place != Place::Away(node)

@@ -104,9 +104,7 @@ impl Warden {
             .get_mut(&pid)
             .and_then(|proc| proc.moving.as_mut());
         match moving {
-            Some(moving)
-                if matches!(moving.to, Target::Freeze { .. }) && outcome == Outcome::Done =>
-            {
+            Some(moving) if matches!(moving.to, Target::Freeze { .. }) && outcome.is_done() => {
                 moving.told = None;
                 self.order_again(pid);
             }

@@ -349,17 +349,17 @@ impl Warden {
         }
         let (pid, out) = (mover.pid, mover.out.take());
         match (out, &outcome) {
-            (Some(_), Outcome::Done) => self.hand_on(id),
-            (None, Outcome::Done) => self.give_back(pid),
+            (Some(_), done) if done.is_done() => self.hand_on(id),
+            (None, done) if done.is_done() => self.give_back(pid),
             _ => {}
         }
         if let Some((node, nmigs)) = out {
-            if outcome == Outcome::Done {
+            if outcome.is_done() {
                 self.departed(pid, node, nmigs);
             }
             return self.moved(pid, outcome);
         }
-        if outcome != Outcome::Done {
+        if !outcome.is_done() {
             self.wake_orphan(pid);
             return self.order_again(pid);
         }
@@ -472,7 +472,7 @@ impl Warden {
     /// A move is over.
     pub fn moved(&mut self, pid: i32, outcome: Outcome) {
         let Some(proc) = self.procs.get_mut(&pid) else {
-            if outcome != Outcome::Done {
+            if !outcome.is_done() {
                 // It has ended, on its way out or before.
                 self.set_away(pid, false);
             }
@@ -486,7 +486,7 @@ impl Warden {
             _ => None,
         };
         proc.seized = false;
-        if proc.place == Place::Home && outcome != Outcome::Done {
+        if proc.place == Place::Home && !outcome.is_done() {
             self.set_away(pid, false);
         }
         self.asked_outcome(pid, moving.to, &outcome);

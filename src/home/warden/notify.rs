@@ -224,7 +224,7 @@ impl Warden {
     /// A move to `to` is over: the outcome of a program's own request, if that is what it asked for. If not, its own turn comes now; a
     /// program that is away asks again by itself.
     pub fn asked_outcome(&mut self, pid: i32, to: Target, outcome: &Outcome) {
-        let result = if *outcome == Outcome::Done { 0 } else { -1 };
+        let result = if outcome.is_done() { 0 } else { -1 };
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
