@@ -138,9 +138,12 @@ impl Host {
         let mut conn = match self.begun.take() {
             Some((begun, conn)) if begun == to => conn,
             _ => {
-                let conn = self.connect(node)?;
+                let (conn, distant) = self.connect(node)?;
                 let guest = self.guest();
-                live::lock(&self.outgoing).begin(guest, to_home);
+                let mut outgoing = live::lock(&self.outgoing);
+                outgoing.begin(guest, to_home);
+                outgoing.set_distant(&conn, distant)?;
+                drop(outgoing);
                 conn
             }
         };
@@ -161,11 +164,11 @@ impl Host {
         }
     }
 
-    /// A connection to a node that takes the guest.
-    pub fn connect(&mut self, node: Ipv4Addr) -> Result<TcpStream, Stayed> {
+    /// A connection to a node that takes the guest, and whether that is distant.
+    pub fn connect(&mut self, node: Ipv4Addr) -> Result<(TcpStream, bool), Stayed> {
         let home = self.meta.home.node;
-        let mut conn = if node == home {
-            self.client.connect_node(node)?
+        let (mut conn, distant) = if node == home {
+            self.client.connect_to_return(node)?
         } else {
             self.client.connect_to_send(node, home)?
         };
@@ -180,7 +183,7 @@ impl Host {
             self.threads[t].deputy.commit()?;
             self.take_queued_signals(t)?;
         }
-        Ok(conn)
+        Ok((conn, distant))
     }
 
     fn opening(&self, node: Ipv4Addr) -> io::Result<Opening> {

@@ -89,7 +89,7 @@ impl Host {
 
     fn try_begin(&mut self, order: Order, guest: i32) -> Result<Live, Stayed> {
         let node = self.goal(order.to);
-        let conn = self.connect(node)?;
+        let (conn, distant) = self.connect(node)?;
         let to_home = node == self.meta.home.node;
         let mut theirs = conn.try_clone()?;
         let outgoing = Arc::clone(&self.outgoing);
@@ -99,7 +99,9 @@ impl Host {
         let thread = thread.spawn(move || {
             let mut outgoing = lock(&outgoing);
             outgoing.begin(guest, to_home);
-            let sent = outgoing.rounds(&mut theirs, || sketch(guest, &meta, &files));
+            let told = outgoing.set_distant(&theirs, distant);
+            let rounds = |()| outgoing.rounds(&mut theirs, || sketch(guest, &meta, &files));
+            let sent = told.map_err(Stayed::from).and_then(rounds);
             drop((outgoing, till_then));
             sent
         })?;

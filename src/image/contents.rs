@@ -54,22 +54,22 @@ impl GuestBuilder {
     pub fn receive(&mut self, conn: &mut impl Read) -> io::Result<()> {
         let mut buffer = Vec::new();
         self.mentioned.clear();
-        while let Some((pieces, bytes)) = pages::read_head(conn)? {
+        while let Some(head) = pages::read_head(conn)? {
+            let (pieces, bytes) = (&head.pieces, head.bytes);
             let direct = match self.conn {
-                Some(_) => self.all_direct(&pieces)?,
+                Some(_) => self.all_direct(pieces)? && head.packed.is_none(),
                 None => false,
             };
             let done = if direct {
-                self.receive_inside(&pieces, bytes)?
+                self.receive_inside(pieces, bytes)?
             } else {
                 0
             };
             if !direct || done < bytes {
-                buffer.resize(bytes, 0);
-                conn.read_exact(&mut buffer[done..bytes])?;
-                self.write_rest(&pieces, &buffer, done)?;
+                head.read_contents(conn, done, &mut buffer)?;
+                self.write_rest(pieces, &buffer, done)?;
             }
-            self.note(&pieces)?;
+            self.note(pieces)?;
         }
         self.has_contents = true;
         self.note_writes()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::image::areas::is_for_monitors;
 use crate::image::ranges::{Range, common, minus, push, sorted, total, union, within};
 use crate::image::send::{Sender, Source};
+use crate::image::squeeze::Squeeze;
 use crate::image::{Area, FileArea, Kind};
 use crate::sys::pagemap::{Pagemap, Want};
 use crate::sys::writes::WriteWatch;
@@ -53,6 +54,8 @@ pub struct Copier {
     home: Vec<Range>,
     known: Vec<Known>,
     rounds: u32,
+    /// The receiver is distant.
+    squeeze: Option<Squeeze>,
 }
 
 /// A file of which the receiver has something.
@@ -77,12 +80,18 @@ impl Copier {
             home: Vec::new(),
             known: Vec::new(),
             rounds: 0,
+            squeeze: None,
         }
     }
 
     /// For a process that is away: home has what it has in these ranges.
     pub fn with_home(self, home: Vec<Range>) -> Copier {
         Copier { home, ..self }
+    }
+
+    /// Whether the receiver is distant: contents are packed while that is faster.
+    pub fn set_distant(&mut self, distant: bool) {
+        self.squeeze = distant.then(Squeeze::default);
     }
 
     /// Another receiver, of process `pid`. Home needs nothing of files, and has what was not written since.
@@ -173,14 +182,15 @@ impl Copier {
         Ok(false)
     }
 
-    /// Sends what a look has found while the process runs on; gives how many bytes of contents that were.
+    /// Sends what a look has found while the process runs on; gives how many bytes of contents that were, as they were sent.
     pub fn send_round(
         &mut self,
         areas: &[Area],
         look: &Look,
         out: &mut impl Write,
     ) -> io::Result<u64> {
-        let mut sender = Sender::new(self.pid, out);
+        let mut squeeze = self.squeeze;
+        let mut sender = Sender::new(self.pid, out, squeeze.as_mut());
         self.send_files(areas, &mut sender, true)?;
         // Fresh memory is zeros. What came before, or is at home, must be told that it is now.
         let fresh = self.rounds == 0 && self.files != Files::There;
@@ -198,7 +208,9 @@ impl Copier {
         let unread = sorted(std::mem::take(&mut sender.unread));
         self.there = union(&self.there, &minus(&look.send, &unread));
         self.rounds += 1;
-        Ok(sender.bytes)
+        let bytes = sender.bytes;
+        self.squeeze = squeeze;
+        Ok(bytes)
     }
 
     /// Sends all that the receiver still lacks of a stopped process, and says what it has; gives how many bytes of contents that were.
@@ -209,7 +221,8 @@ impl Copier {
         out: &mut impl Write,
     ) -> io::Result<u64> {
         let map = Pagemap::open(self.pid)?;
-        let mut sender = Sender::new(self.pid, out);
+        let mut squeeze = self.squeeze;
+        let mut sender = Sender::new(self.pid, out, squeeze.as_mut());
         self.forget_changed();
         self.send_files(areas, &mut sender, false)?;
         for area in areas.iter().filter(|area| !area.shared) {
@@ -375,9 +388,12 @@ mod tests {
     /// The pieces, each with the first bytes of its pages.
     fn pieces(mut stream: &[u8]) -> Vec<(Piece, Vec<u8>)> {
         let mut all = Vec::new();
-        while let Some((pieces, bytes)) = read_head(&mut stream).unwrap() {
-            let mut contents = stream;
-            for piece in pieces {
+        while let Some(head) = read_head(&mut stream).unwrap() {
+            let mut all_contents = Vec::new();
+            head.read_contents(&mut stream, 0, &mut all_contents)
+                .unwrap();
+            let mut contents = &all_contents[..];
+            for piece in head.pieces {
                 let len = if piece.follows() {
                     piece.len as usize
                 } else {
@@ -387,7 +403,6 @@ mod tests {
                 all.push((piece, own.iter().step_by(PAGE as usize).copied().collect()));
                 contents = rest;
             }
-            stream = &stream[bytes..];
         }
         all
     }

@@ -15,6 +15,7 @@ pub mod relayout;
 pub mod restore;
 pub mod sandbox;
 mod send;
+mod squeeze;
 pub mod store;
 mod track;
 pub mod vdso;

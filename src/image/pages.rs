@@ -4,6 +4,8 @@
 //! batch   0 pieces:u32 (0: the end)   4 bytes:u32   8 pieces × { addr:u64 len:u32 what:u32 }   then `bytes` bytes
 //! ```
 //!
+//! With the highest bit of `pieces` set, the contents are packed (raw deflate): their packed length:u32 and so many bytes follow instead.
+//!
 //! `what` is 0 for contents, which follow in the order of the pieces, and 1 for zeros, which do not. In areas that map files, those are
 //! the process's own; 2 and 3 are the same for what is the file's. That comes first, and mentions all up to the file's end (what
 //! the process has its own of as zeros), so that the receiver need not have the file. 4 is what the receiver has already.
@@ -13,12 +15,16 @@
 
 use std::io::{self, Read};
 
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
+
 /// Most bytes of contents in a batch.
 pub const BATCH_BYTES: usize = 1 << 19;
 /// Most pieces in a batch.
 pub const BATCH_PIECES: usize = 512;
 pub(super) const HEADER: usize = 8;
 pub(super) const PIECE: usize = 16;
+/// Set in the number of a batch's pieces: its contents are packed.
+pub(super) const PACKED: u32 = 1 << 31;
 const DATA: u32 = 0;
 const ZERO: u32 = 1;
 const FILE: u32 = 2;
@@ -51,22 +57,62 @@ impl Piece {
     }
 }
 
-/// Reads the head of a batch; its contents (the second value: how many bytes) follow on the connection. `None`: the end.
-pub fn read_head(conn: &mut impl Read) -> io::Result<Option<(Vec<Piece>, usize)>> {
-    let bad = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a batch of pages that cannot be",
-        )
-    };
+/// What a batch is about.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    pub pieces: Vec<Piece>,
+    /// Of contents.
+    pub bytes: usize,
+    /// Bytes that follow on the connection instead, if they are packed.
+    pub packed: Option<usize>,
+}
+
+impl Head {
+    /// Reads the contents, of which the first `done` bytes are there already if they are not packed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when they are packed and not what they should be; those of the connection.
+    pub fn read_contents(
+        &self,
+        conn: &mut impl Read,
+        done: usize,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let Some(packed) = self.packed else {
+            if buffer.len() < self.bytes {
+                buffer.resize(self.bytes, 0);
+            }
+            return conn.read_exact(&mut buffer[done..self.bytes]);
+        };
+        let mut bytes = vec![0; packed];
+        conn.read_exact(&mut bytes)?;
+        *buffer = decompress_to_vec_with_limit(&bytes, self.bytes).map_err(|_| bad())?;
+        match buffer.len() == self.bytes {
+            true => Ok(()),
+            false => Err(bad()),
+        }
+    }
+}
+
+fn bad() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a batch of pages that cannot be",
+    )
+}
+
+/// Reads the head of a batch; its contents follow on the connection. `None`: the end.
+pub fn read_head(conn: &mut impl Read) -> io::Result<Option<Head>> {
     let mut header = [0; HEADER];
     conn.read_exact(&mut header)?;
     let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-    let (count, bytes) = (number(&header[..4]) as usize, number(&header[4..]) as usize);
-    if count == 0 {
+    let (count, bytes) = (number(&header[..4]), number(&header[4..]) as usize);
+    let (count, packs) = ((count & !PACKED) as usize, count & PACKED != 0);
+    if count == 0 && !packs {
         return if bytes == 0 { Ok(None) } else { Err(bad()) };
     }
-    if count > BATCH_PIECES || bytes > BATCH_BYTES {
+    if count == 0 || count > BATCH_PIECES || bytes > BATCH_BYTES {
         return Err(bad());
     }
     let mut table = vec![0; count * PIECE];
@@ -89,11 +135,24 @@ pub fn read_head(conn: &mut impl Read) -> io::Result<Option<(Vec<Piece>, usize)>
         sum += if piece.follows() { len as usize } else { 0 };
         pieces.push(piece);
     }
-    if sum == bytes {
-        Ok(Some((pieces, bytes)))
-    } else {
-        Err(bad())
+    if sum != bytes {
+        return Err(bad());
     }
+    let mut packed = None;
+    if packs {
+        let mut len = [0; 4];
+        conn.read_exact(&mut len)?;
+        packed = Some(u32::from_le_bytes(len) as usize);
+    }
+    if packed.is_some_and(|packed| packed >= bytes) {
+        // Nobody packs what does not get smaller.
+        return Err(bad());
+    }
+    Ok(Some(Head {
+        pieces,
+        bytes,
+        packed,
+    }))
 }
 
 /// What is said about a piece of memory.
@@ -110,18 +169,15 @@ pub fn receive(
     sink: &mut impl FnMut(u64, Got<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
-    while let Some((pieces, bytes)) = read_head(conn)? {
-        if pieces.iter().any(|piece| piece.file) {
+    while let Some(head) = read_head(conn)? {
+        if head.pieces.iter().any(|piece| piece.file) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "contents of files where none were asked for",
             ));
         }
-        if buffer.len() < bytes {
-            buffer.resize(bytes, 0);
-        }
-        conn.read_exact(&mut buffer[..bytes])?;
-        give(&pieces, &buffer, sink)?;
+        head.read_contents(conn, 0, &mut buffer)?;
+        give(&head.pieces, &buffer, sink)?;
     }
     Ok(())
 }
@@ -167,5 +223,20 @@ mod tests {
         lying.extend_from_slice(&[9, 0, 0, 0, 0, 0, 0, 0]);
         lying.extend_from_slice(&[0; 16]);
         assert!(refused(&lying));
+        let packed = |len: u32, contents: &[u8]| {
+            let words = [PACKED | 1, 4096, 0, 0, 4096, DATA, len];
+            let head = words.iter().flat_map(|word| word.to_le_bytes());
+            let all = head.chain(contents.iter().copied()).chain([0; 8]);
+            all.collect::<Vec<u8>>()
+        };
+        let right = miniz_oxide::deflate::compress_to_vec(&[7; 4096], 1);
+        assert!(!refused(&packed(right.len() as u32, &right)));
+        let short = miniz_oxide::deflate::compress_to_vec(&[7; 4095], 1);
+        assert!(refused(&packed(short.len() as u32, &short)));
+        let long = miniz_oxide::deflate::compress_to_vec(&[7; 5000], 1);
+        assert!(refused(&packed(long.len() as u32, &long)));
+        assert!(refused(&packed(4096, &[7; 4096])));
+        assert!(refused(&packed(8, &[255; 8])));
+        assert!(refused(&[0, 0, 0, 128, 0, 0, 0, 0]));
     }
 }

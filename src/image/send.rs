@@ -1,12 +1,21 @@
 //! Contents of memory, read from a process and sent in batches as `pages` describes them.
 
 use std::io::{self, IoSlice, Write};
+use std::time::{Duration, Instant};
 
-use crate::image::pages::{BATCH_BYTES, BATCH_PIECES, HEADER, PIECE, Piece};
+use miniz_oxide::deflate::compress_to_vec;
+
+use crate::image::pages::{BATCH_BYTES, BATCH_PIECES, HEADER, PACKED, PIECE, Piece};
 use crate::image::ranges::Range;
+use crate::image::squeeze::Squeeze;
 use crate::sys::errno::EFAULT;
 use crate::sys::mem::{self, ProcMem};
 use crate::sys::pagemap::PAGE;
+
+/// Of the levels of packing, the fastest.
+const LEVEL: u8 = 1;
+/// Less is sent as it is.
+const LEAST_PACKED: usize = 16 << 10;
 
 /// Whose the bytes of a range are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +50,25 @@ struct Part {
 pub(super) struct Sender<'a, W> {
     pid: i32,
     out: &'a mut W,
+    /// Of a link that is worth to spare.
+    squeeze: Option<&'a mut Squeeze>,
     buffer: Vec<u8>,
     parts: Vec<Part>,
     fill: usize,
     forced: Option<ProcMem>,
     /// What could not be read.
     pub unread: Vec<Range>,
-    /// Bytes of contents so far.
+    /// Bytes of contents so far, as they were sent.
     pub bytes: u64,
 }
 
 impl<'a, W: Write> Sender<'a, W> {
-    pub(super) fn new(pid: i32, out: &'a mut W) -> Self {
+    pub(super) fn new(pid: i32, out: &'a mut W, squeeze: Option<&'a mut Squeeze>) -> Self {
         let buffer = vec![0; BATCH_BYTES];
         Sender {
             pid,
             out,
+            squeeze,
             buffer,
             parts: Vec::new(),
             fill: 0,
@@ -166,32 +178,49 @@ impl<'a, W: Write> Sender<'a, W> {
         for chunk in pieces.chunks(BATCH_PIECES) {
             let contents = chunk.iter().filter(|(piece, _)| piece.follows());
             let bytes: usize = contents.clone().map(|(piece, _)| piece.len as usize).sum();
-            let mut head = Vec::with_capacity(HEADER + chunk.len() * PIECE);
-            head.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
+            let (packed, packing) = match self.is_to_pack(bytes) {
+                true => pack(contents.clone(), &self.buffer),
+                false => (None, Duration::ZERO),
+            };
+            let mark = packed.as_ref().map_or(0, |_| PACKED);
+            let mut head = Vec::with_capacity(HEADER + chunk.len() * PIECE + 4);
+            head.extend_from_slice(&(chunk.len() as u32 | mark).to_le_bytes());
             head.extend_from_slice(&(bytes as u32).to_le_bytes());
             for (piece, _) in chunk {
                 head.extend_from_slice(&piece.addr.to_le_bytes());
                 head.extend_from_slice(&piece.len.to_le_bytes());
                 head.extend_from_slice(&piece.what().to_le_bytes());
             }
-            let mut slices = vec![IoSlice::new(&head)];
-            let mut last = None;
-            for (piece, at) in contents {
-                // Neighbours in the buffer go out as one slice.
-                let (from, to) = match last {
-                    Some((from, to)) if to == *at => {
-                        slices.pop();
-                        (from, at + piece.len as usize)
-                    }
-                    _ => (*at, at + piece.len as usize),
-                };
-                last = Some((from, to));
-                slices.push(IoSlice::new(&self.buffer[from..to]));
+            if let Some(packed) = &packed {
+                head.extend_from_slice(&(packed.len() as u32).to_le_bytes());
             }
+            let mut slices = vec![IoSlice::new(&head)];
+            match &packed {
+                Some(packed) => slices.push(IoSlice::new(packed)),
+                None => as_they_are(contents, &self.buffer, &mut slices),
+            }
+            let begin = Instant::now();
             write_all(self.out, &mut slices)?;
-            self.bytes += bytes as u64;
+            let sent = packed.map_or(bytes, |packed| packed.len());
+            self.note(bytes, sent, packing, begin.elapsed());
+            self.bytes += sent as u64;
         }
         Ok(())
+    }
+
+    fn is_to_pack(&mut self, bytes: usize) -> bool {
+        let squeeze = self.squeeze.as_deref_mut();
+        bytes >= LEAST_PACKED && squeeze.is_some_and(Squeeze::packs)
+    }
+
+    fn note(&mut self, bytes: usize, sent: usize, packing: Duration, sending: Duration) {
+        match self.squeeze.as_deref_mut() {
+            // So little says nothing of the link.
+            _ if bytes < LEAST_PACKED => {}
+            Some(squeeze) if packing.is_zero() => squeeze.sent(bytes, sending),
+            Some(squeeze) => squeeze.sent_packed(bytes, sent, packing, sending),
+            None => {}
+        }
     }
 
     /// Sends what is left, and the mark of the end.
@@ -199,6 +228,39 @@ impl<'a, W: Write> Sender<'a, W> {
         self.flush()?;
         self.out.write_all(&[0; HEADER])?;
         self.out.flush()
+    }
+}
+
+/// The contents packed, if that makes them smaller; and how long that took.
+fn pack<'a>(
+    contents: impl Iterator<Item = &'a (Piece, usize)>,
+    buffer: &[u8],
+) -> (Option<Vec<u8>>, Duration) {
+    let begin = Instant::now();
+    let parts = contents.map(|(piece, at)| &buffer[*at..at + piece.len as usize]);
+    let all = parts.collect::<Vec<&[u8]>>().concat();
+    let packed = compress_to_vec(&all, LEVEL);
+    let smaller = Some(packed).filter(|packed| packed.len() < all.len());
+    (smaller, begin.elapsed())
+}
+
+/// The contents where they are; neighbours in the buffer go out as one slice.
+fn as_they_are<'a>(
+    contents: impl Iterator<Item = &'a (Piece, usize)>,
+    buffer: &'a [u8],
+    slices: &mut Vec<IoSlice<'a>>,
+) {
+    let mut last = None;
+    for (piece, at) in contents {
+        let (from, to) = match last {
+            Some((from, to)) if to == *at => {
+                slices.pop();
+                (from, at + piece.len as usize)
+            }
+            _ => (*at, at + piece.len as usize),
+        };
+        last = Some((from, to));
+        slices.push(IoSlice::new(&buffer[from..to]));
     }
 }
 

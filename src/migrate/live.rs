@@ -12,8 +12,8 @@ use crate::image::{Meta, layout};
 use crate::migrate::fault;
 use crate::migrate::rounds::{LITTLE, Next, Rounds, WORTHWHILE};
 use crate::migrate::source::{Stayed, Toll, reason};
-use crate::sys::procfs;
 use crate::sys::writes::WriteWatch;
+use crate::sys::{procfs, socket};
 use crate::wire::control::Figures;
 use crate::wire::frame::write_frame;
 
@@ -92,6 +92,23 @@ impl Outgoing {
         self.early = None;
         self.sent = Figures::default();
         self.copier.begin(pid, files);
+    }
+
+    /// Whether the network to the receiver may be slow: memory is packed then, while that is faster.
+    pub fn set_distant(&mut self, conn: &TcpStream, distant: bool) -> io::Result<()> {
+        log::debug!(
+            "live: the receiver is {}",
+            if distant { "distant" } else { "near" }
+        );
+        log::debug!(
+            "live: the receiver is {}",
+            if distant { "distant" } else { "near" }
+        );
+        self.copier.set_distant(distant);
+        match distant {
+            true => socket::keep_little(conn),
+            false => Ok(()),
+        }
     }
 
     /// Whether there can be rounds before the process stops.

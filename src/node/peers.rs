@@ -258,21 +258,32 @@ impl Server {
             Err(error) => Err(error),
         };
         let port = self.config.ports.tcp;
+        let distant = !self.config.proximate(node);
         self.connected(
             client,
             id,
-            result.map_err(|error| outgoing::reason(node, port, &error)),
+            result
+                .map(|fd| (fd, distant))
+                .map_err(|error| outgoing::reason(node, port, &error)),
         );
     }
 
-    fn connected(&mut self, client: usize, id: u64, result: Result<OwnedFd, String>) {
+    fn connected(&mut self, client: usize, id: u64, result: Result<(OwnedFd, bool), String>) {
         match result {
-            Ok(fd) => self.send(client, &FromMosd::Connected { id, error: None }, Some(fd)),
+            Ok((fd, distant)) => {
+                let there = FromMosd::Connected {
+                    id,
+                    error: None,
+                    distant,
+                };
+                self.send(client, &there, Some(fd))
+            }
             Err(why) => self.send(
                 client,
                 &FromMosd::Connected {
                     id,
                     error: Some(why),
+                    distant: false,
                 },
                 None,
             ),

@@ -320,6 +320,17 @@ pub fn tune_tcp(socket: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Has writes wait when so much is not under way yet, however large the kernel's buffer is: so it shows how fast the link is.
+///
+/// # Errors
+///
+/// When it is no TCP socket.
+pub fn keep_little(socket: &impl AsRawFd) -> io::Result<()> {
+    const LITTLE: i32 = 256 << 10;
+    let fd = socket.as_raw_fd();
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, LITTLE)
+}
+
 /// What [`tune_tcp`] sets, for those who have another process set it: level, option, value (an `int`).
 pub const TCP_OPTIONS: [(i32, i32, i32); 6] = [
     (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),

@@ -119,24 +119,40 @@ impl Client {
     ///
     /// mosd's words why that node cannot be reached, or `TimedOut`.
     pub fn connect_node(&self, node: Ipv4Addr) -> io::Result<TcpStream> {
+        Ok(self.connect_to_return(node)?.0)
+    }
+
+    /// As [`Client::connect_node`], to send a process home; and whether that is distant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect_node`].
+    pub fn connect_to_return(&self, node: Ipv4Addr) -> io::Result<(TcpStream, bool)> {
         self.connected(&ToMosd::Connect { id: 0, node })
     }
 
-    /// As [`Client::connect_node`], to send a process of `home` there.
+    /// As [`Client::connect_to_return`], to send a process of `home` there.
     ///
     /// # Errors
     ///
     /// As [`Client::connect_node`], and when such processes must not go there.
-    pub fn connect_to_send(&self, node: Ipv4Addr, home: Ipv4Addr) -> io::Result<TcpStream> {
+    pub fn connect_to_send(&self, node: Ipv4Addr, home: Ipv4Addr) -> io::Result<(TcpStream, bool)> {
         self.connected(&ToMosd::ConnectToSend { id: 0, node, home })
     }
 
-    fn connected(&self, question: &ToMosd) -> io::Result<TcpStream> {
+    fn connected(&self, question: &ToMosd) -> io::Result<(TcpStream, bool)> {
         let mut client = Client::connect(&self.paths)?;
         client.send(question)?;
         client.wait_readable(CONNECT_TIMEOUT)?;
         match client.recv()? {
-            (FromMosd::Connected { error: None, .. }, Some(fd)) => Ok(TcpStream::from(fd)),
+            (
+                FromMosd::Connected {
+                    error: None,
+                    distant,
+                    ..
+                },
+                Some(fd),
+            ) => Ok((TcpStream::from(fd), distant)),
             (
                 FromMosd::Connected {
                     error: Some(why), ..

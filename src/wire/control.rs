@@ -305,10 +305,12 @@ pub enum FromMosd {
     ListYours {
         id: u64,
     },
-    /// Answer to `Connect` (descriptor attached when `error` is `None`).
+    /// Answer to `Connect` (descriptor attached when `error` is `None`). `distant`: the map does not say that the network to there is
+    /// fast.
     Connected {
         id: u64,
         error: Option<String>,
+        distant: bool,
     },
     /// Answers to tools.
     Procs(Vec<ProcInfo>),

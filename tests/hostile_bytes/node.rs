@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mos::image::Meta;
+use mos::image::pages::read_head;
 use mos::migrate::live::Stage;
 use mos::wire::auth;
 use mos::wire::codec;
@@ -36,23 +37,31 @@ fn receive(conn: &mut TcpStream) -> std::io::Result<Sent> {
     let Stage::Last(meta) = read_frame(conn, LIMIT)? else {
         panic!("a small process is moved at once")
     };
-    let mut pages = Vec::new();
-    loop {
-        let mut head = [0; 8];
-        conn.read_exact(&mut head)?;
-        pages.extend(head);
-        let count = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
-        let bytes = u32::from_le_bytes(head[4..].try_into().unwrap()) as usize;
-        if count == 0 {
-            return Ok(Sent {
-                offer,
-                meta: *meta,
-                pages,
-            });
-        }
-        let mut rest = vec![0; count * 16 + bytes];
-        conn.read_exact(&mut rest)?;
-        pages.extend(rest);
+    let mut noted = Noted {
+        conn,
+        pages: Vec::new(),
+    };
+    while let Some(head) = read_head(&mut noted)? {
+        head.read_contents(&mut noted, 0, &mut Vec::new())?;
+    }
+    Ok(Sent {
+        offer,
+        meta: *meta,
+        pages: noted.pages,
+    })
+}
+
+/// Keeps what is read.
+struct Noted<'a> {
+    conn: &'a mut TcpStream,
+    pages: Vec<u8>,
+}
+
+impl Read for Noted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.conn.read(buffer)?;
+        self.pages.extend(&buffer[..got]);
+        Ok(got)
     }
 }
 

@@ -53,7 +53,7 @@ fn try_out(
     let home = welcome.address;
     let (needs, begins) = needs(job, &welcome.cpu);
     let asks = |bytes| offer_of(job, home, needs, begins, bytes);
-    let (mut conn, lent) = if job.start.is_some() {
+    let ((mut conn, distant), lent) = if job.start.is_some() {
         // What is not there is found while mosrun can still say so.
         let conn = offer(job, asks(0)?, client)?;
         start::wait_for_program(job.pid, warden)?;
@@ -73,6 +73,7 @@ fn try_out(
         (offer(job, asks(bytes)?, client)?, views)
     };
     let mut outgoing = Outgoing::from_home(job.pid, watch(job, warden, *attached)?.map(Arc::new));
+    outgoing.set_distant(&conn, distant)?;
     outgoing.rounds(&mut conn, || live::sketch(job, identity(job, home)?, needs))?;
     let lost = format!("\nmosrun: Lost communication with {}\n", job.node);
     let stopped = if *attached { vec![job.pid] } else { Vec::new() };
@@ -154,13 +155,13 @@ fn offer_of(
     })
 }
 
-/// Asks the node whether it takes the process.
-fn offer(job: &OutJob, offer: Offer, client: &mut Client) -> Result<TcpStream, Stayed> {
+/// Asks the node whether it takes the process; and whether it is distant.
+fn offer(job: &OutJob, offer: Offer, client: &mut Client) -> Result<(TcpStream, bool), Stayed> {
     fault::point("source.connect")?;
-    let mut conn = client.connect_to_send(job.node, offer.home)?;
+    let (mut conn, distant) = client.connect_to_send(job.node, offer.home)?;
     limit_silence(&conn)?;
     source::offer(&mut conn, &Opening::Migrate(offer))?;
-    Ok(conn)
+    Ok((conn, distant))
 }
 
 /// The files of which it has shared views.
