@@ -190,7 +190,7 @@ fn the_monitor_follows_keys_in_a_terminal() {
         2,
         r#"
         mkfifo $MOSIX_ROOT/keys
-        script -qfc 'stty rows 20 cols 60; mosmon; echo status $?; stty -a' $MOSIX_ROOT/seen <$MOSIX_ROOT/keys >/dev/null 2>&1 & terminal=$!
+        script -qfc 'stty rows 20 cols 60; tty >$MOSIX_ROOT/tty; mosmon; echo status $?; stty -a' $MOSIX_ROOT/seen <$MOSIX_ROOT/keys >/dev/null 2>&1 & terminal=$!
         exec 3>$MOSIX_ROOT/keys
         sees() { until_ok grep -qa "$1" $MOSIX_ROOT/seen; }
         sees LOAD
@@ -199,7 +199,10 @@ fn the_monitor_follows_keys_in_a_terminal() {
         printf s >&3; sees SPEED
         printf f >&3; sees FROZEN
         printf c >&3; sees CORES
-        printf h >&3; sees "q              quit"
+        # A window of any size.
+        tty=$(cat $MOSIX_ROOT/tty)
+        for size in "1 1" "2 5" "300 200" "20 60"; do set -- $size; stty -F $tty rows $1 cols $2; printf 'nwV\033[Cpva' >&3; done
+        printf l >&3; printf h >&3; sees "q              quit"
         printf x >&3; printf t >&3; sees "2 of 2 nodes"
         printf q >&3; sees "status 0"
         # The terminal is as it was.
