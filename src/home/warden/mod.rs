@@ -1,5 +1,6 @@
 //! The warden of one mosrun tree: serves its listener, knows its processes, has them moved.
 
+pub mod crowd;
 pub mod ctl;
 pub mod family;
 pub mod freezer;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use crate::home::mover::{FromMover, Job, Order, OutJob, seize};
 use crate::home::warden::freezer::is_automatic;
 use crate::home::warden::state::{Mover, Moving, Proc, Told, Warden};
-use crate::sys::{spawn, unix};
+use crate::sys::spawn;
 use crate::wire::control::{FromMosd, Frozen, Outcome, Place, Target, ToMosd};
 use crate::wire::ctl::ToHost;
 use crate::wire::frame::FrameBuffer;
@@ -48,7 +48,7 @@ impl Warden {
                 self.to_mosd(&ToMosd::Mine { id, procs });
             }
             (FromMosd::Move { id, pid, to }, _) => self.order(pid, Moving::new(Some(id), to)),
-            (FromMosd::Shake { nodes }, _) => self.shake(&nodes),
+            (FromMosd::Shake { nodes }, _) => self.shake(nodes),
             (FromMosd::Weigh { id }, _) => {
                 let procs = self.weights();
                 self.to_mosd(&ToMosd::Weights { id, procs });
@@ -66,33 +66,6 @@ impl Warden {
                 Some(fd),
             ) => self.coming_home(pid, fd),
             _ => {}
-        }
-    }
-
-    /// Every process that can move goes to a random place other than where it is.
-    fn shake(&mut self, nodes: &[Ipv4Addr]) {
-        self.refresh();
-        let pids: Vec<i32> = self.procs.keys().copied().collect();
-        for pid in pids {
-            let Some(proc) = self.procs.get(&pid) else {
-                continue;
-            };
-            if proc.native || proc.moving.is_some() || proc.frozen != Frozen::No {
-                continue;
-            }
-            let mut places: Vec<Target> = nodes
-                .iter()
-                .filter(|node| **node != self.me && proc.place != Place::Away(**node))
-                .map(|node| Target::Node(*node))
-                .collect();
-            if proc.place != Place::Home {
-                places.push(Target::Home);
-            }
-            if places.is_empty() {
-                continue;
-            }
-            let to = places[(unix::random_u64() % places.len() as u64) as usize];
-            self.order(pid, Moving::new(None, to));
         }
     }
 
@@ -135,6 +108,7 @@ impl Warden {
         }
         let place = proc.place;
         let free = place != Place::Home || self.is_free_for(pid, moving.to);
+        let busy = moving.start.is_none() && self.is_busy();
         let Some(proc) = self.procs.get_mut(&pid) else {
             return;
         };
@@ -153,6 +127,10 @@ impl Warden {
             }
             (Place::Home, Target::Node(node)) if node == self.me => {
                 self.outcome(pid, &moving, Outcome::Done)
+            }
+            (Place::Home, Target::Node(_)) if busy => {
+                proc.moving = Some(moving);
+                self.departures.push_back(pid);
             }
             (Place::Home, Target::Node(node)) => {
                 let start = moving.start;
@@ -467,6 +445,7 @@ impl Warden {
         }
         self.order_again(mover.pid);
         self.let_return(mover.pid);
+        self.let_depart();
     }
 
     /// A move is over.

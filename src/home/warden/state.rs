@@ -1,6 +1,6 @@
 //! The warden's state and its loop.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::config::Paths;
 use crate::home::interface::Settings;
 use crate::home::launch::{Hello, Ready, WardenJob};
+use crate::home::warden::crowd::Shaking;
 use crate::home::warden::ledger::Ledger;
 use crate::home::warden::observe::Observed;
 use crate::home::warden::received::Received;
@@ -164,6 +165,9 @@ pub struct Warden {
     pub portable: Option<Cpu>,
     pub procs: HashMap<i32, Proc>,
     pub ctls: HashMap<u64, Ctl>,
+    pub shaking: Shaking,
+    /// Those that wait to leave home.
+    pub departures: VecDeque<i32>,
     pub movers: HashMap<u64, Mover>,
     /// Moves home that wait for the mover that has the process.
     pub returning: Vec<(i32, OwnedFd)>,
@@ -257,6 +261,8 @@ impl Warden {
             portable: job.portable,
             procs: HashMap::new(),
             ctls: HashMap::new(),
+            shaking: Shaking::default(),
+            departures: VecDeque::new(),
             movers: HashMap::new(),
             returning: Vec::new(),
             interruptions: HashMap::new(),
@@ -324,6 +330,9 @@ impl Warden {
     }
 
     fn timeout(&self) -> Option<Duration> {
+        if self.shaking.goes_on() {
+            return Some(Duration::ZERO);
+        }
         let now = Instant::now();
         let watch = self
             .watches()
@@ -389,6 +398,7 @@ impl Warden {
                 }
             }
             self.retry_waiting()?;
+            self.shake_some();
             self.tick();
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::home::warden::observe::Observed;
-use crate::home::warden::state::Warden;
+use crate::home::warden::state::{Proc, Warden};
 use crate::sys::abi::{self, EFAULT, ERESTARTNOINTR};
 use crate::sys::seccomp::{Notification, Response};
 use crate::sys::{mem, procfs, stub, tracked};
@@ -58,10 +58,9 @@ impl Warden {
         };
         // A deputy has left, whether or not that is known here.
         let at_home = !stub::is_inside(notification.ip);
-        let leaving = self
-            .procs
-            .get(&pid)
-            .is_some_and(|proc| at_home && proc.place == Place::Home && proc.moving.is_some());
+        let leaves = |proc: &Proc| proc.place == Place::Home && proc.moving.is_some();
+        let leaving =
+            at_home && self.procs.get(&pid).is_some_and(leaves) && !self.departures.contains(&pid);
         let matters = self.matters(pid, whose) || leaving && whose == Whose::Waited;
         if !matters || self.is_of_one_of_many(&notification, pid) {
             return self.go_on(&notification);
