@@ -105,10 +105,8 @@ impl Outgoing {
             if distant { "distant" } else { "near" }
         );
         self.copier.set_distant(distant);
-        match distant {
-            true => socket::keep_little(conn),
-            false => Ok(()),
-        }
+        // What waits in the kernel when the process stops, it waits for.
+        socket::keep_little(conn)
     }
 
     /// Whether there can be rounds before the process stops.
