@@ -5,9 +5,9 @@
 //! memory read. So what is written while it is read is found by the next look. Memory that is new, or has taken the place of other
 //! memory, is not watched: a look finds that, and what the receiver has there counts no more.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use crate::image::areas::is_for_monitors;
@@ -15,6 +15,7 @@ use crate::image::ranges::{Range, common, minus, push, sorted, total, union, wit
 use crate::image::send::{Sender, Source};
 use crate::image::squeeze::Squeeze;
 use crate::image::{Area, FileArea, Kind};
+use crate::sys::abi;
 use crate::sys::pagemap::{Pagemap, Want};
 use crate::sys::writes::WriteWatch;
 
@@ -191,7 +192,7 @@ impl Copier {
     ) -> io::Result<u64> {
         let mut squeeze = self.squeeze;
         let mut sender = Sender::new(self.pid, out, squeeze.as_mut());
-        self.send_files(areas, &mut sender, true)?;
+        self.send_files_early(areas, &mut sender)?;
         // Fresh memory is zeros. What came before, or is at home, must be told that it is now.
         let fresh = self.rounds == 0 && self.files != Files::There;
         let source = if fresh {
@@ -224,7 +225,7 @@ impl Copier {
         let mut squeeze = self.squeeze;
         let mut sender = Sender::new(self.pid, out, squeeze.as_mut());
         self.forget_changed();
-        self.send_files(areas, &mut sender, false)?;
+        self.send_files(areas, &mut sender)?;
         for area in areas.iter().filter(|area| !area.shared) {
             // What is there of common memory the tables of the process do not tell.
             if matches!(area.kind, Kind::Vdso | Kind::Common) {
@@ -247,52 +248,69 @@ impl Copier {
         Ok(sender.bytes)
     }
 
-    /// Sends what is the files' and not known to the receiver. In an early round, only what will not change unnoticed.
+    /// Sends what is the files' and not known to the receiver.
     fn send_files(
         &mut self,
         areas: &[Area],
         sender: &mut Sender<'_, impl Write>,
-        early: bool,
     ) -> io::Result<()> {
         if self.files == Files::There {
             return Ok(());
         }
         let map = Pagemap::open(self.pid)?;
-        let mut asked = Vec::new();
         for area in areas.iter().filter(|area| area.is_program()) {
             let Some(file) = &area.file else { continue };
-            let known = self.known_file(file);
-            if early && self.known[known].stamp.is_none() {
-                continue;
-            }
             let own = match area.shared {
                 true => Vec::new(),
                 false => map.ranges(area.start, area.end, Want::Own)?,
             };
-            let theirs = minus(&[(area.start, area.end)], &own);
-            let offsets = shifted(&theirs, area.start, file.offset);
-            let lacking = minus(&offsets, &self.known[known].offsets);
-            let wanted = shifted(&lacking, file.offset, area.start);
-            for (start, end) in &wanted {
-                sender.range(*start, *end, Source::File)?;
+            for (start, end) in self.lacking(area, file, &own) {
+                sender.range(start, end, Source::File)?;
             }
-            if !early {
-                for (start, end) in own {
-                    sender.mention(start, end, Source::Covered)?;
-                }
+            for (start, end) in own {
+                sender.mention(start, end, Source::Covered)?;
             }
-            // Another mapping of the same has nothing to add.
-            self.known[known].offsets = union(&self.known[known].offsets, &lacking);
-            asked.push((known, area.start, file.offset, wanted));
         }
-        sender.flush()?;
-        let unread = sorted(std::mem::take(&mut sender.unread));
-        for (known, start, offset, wanted) in asked {
-            // A mapping may have gone before it was read.
-            let missing = shifted(&common(&wanted, &unread), start, offset);
-            self.known[known].offsets = minus(&self.known[known].offsets, &missing);
+        sender.flush()
+    }
+
+    /// The same while the process runs on, as far as changes of a file can be told. It is read itself: in the process, something else may be
+    /// mapped in its place by now.
+    fn send_files_early(
+        &mut self,
+        areas: &[Area],
+        sender: &mut Sender<'_, impl Write>,
+    ) -> io::Result<()> {
+        if self.files != Files::Send {
+            return Ok(());
+        }
+        let map = Pagemap::open(self.pid)?;
+        for area in areas.iter().filter(|area| area.is_program()) {
+            let Some(file) = &area.file else { continue };
+            let known = self.known_file(file);
+            if self.known[known].stamp.is_none() {
+                continue;
+            }
+            let Some(contents) = open(file) else { continue };
+            let own = match area.shared {
+                true => Vec::new(),
+                false => map.ranges(area.start, area.end, Want::Own)?,
+            };
+            for (start, end) in self.lacking(area, file, &own) {
+                sender.contents((start, end), &contents, start - area.start + file.offset)?;
+            }
         }
         Ok(())
+    }
+
+    /// Ranges of an area with what the receiver lacks of its file; from now on it has that. Another mapping of the same has nothing to add.
+    fn lacking(&mut self, area: &Area, file: &FileArea, own: &[Range]) -> Vec<Range> {
+        let known = self.known_file(file);
+        let theirs = minus(&[(area.start, area.end)], own);
+        let offsets = shifted(&theirs, area.start, file.offset);
+        let lacking = minus(&offsets, &self.known[known].offsets);
+        self.known[known].offsets = union(&self.known[known].offsets, &lacking);
+        shifted(&lacking, file.offset, area.start)
     }
 
     fn known_file(&mut self, file: &FileArea) -> usize {
@@ -338,6 +356,15 @@ pub fn send_own(pid: i32, areas: &[Area], out: &mut impl Write) -> io::Result<()
     let mut copier = Copier::new(pid, Files::There, None);
     let look = copier.look_stopped(&own)?;
     copier.send_last(&own, &look, out).map(drop)
+}
+
+/// The file that an area maps, to be read; `None` if it cannot be, or is another by now.
+fn open(file: &FileArea) -> Option<File> {
+    let mut open = File::options();
+    open.read(true).custom_flags(abi::O_NONBLOCK as i32);
+    let opened = open.open(&file.path).ok()?;
+    let facts = opened.metadata().ok()?;
+    (facts.is_file() && facts.ino() == file.inode).then_some(opened)
 }
 
 /// What only the process itself has, and can be watched.

@@ -1,6 +1,8 @@
 //! Contents of memory, read from a process and sent in batches as `pages` describes them.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use miniz_oxide::deflate::compress_to_vec;
@@ -111,6 +113,30 @@ impl<'a, W: Write> Sender<'a, W> {
             }
             let len = (end - addr).min(MOST as u64) as usize;
             self.add(addr, len, source);
+        }
+        Ok(())
+    }
+
+    /// Sends what a file has from `offset` on as the contents of a range, up to its end. All of them are multiples of pages.
+    pub(super) fn contents(&mut self, range: Range, file: &File, offset: u64) -> io::Result<()> {
+        self.flush()?;
+        let mut addr = range.0;
+        while addr < range.1 {
+            let most = (range.1 - addr).min(BATCH_BYTES as u64) as usize;
+            let got = file.read_at(&mut self.buffer[..most], offset + (addr - range.0))?;
+            let len = got.next_multiple_of(PAGE as usize);
+            self.buffer[got..len].fill(0);
+            let (at, source) = (0, Source::File);
+            self.send(&[Part {
+                addr,
+                len,
+                at,
+                source,
+            }])?;
+            if got < most {
+                break;
+            }
+            addr += len as u64;
         }
         Ok(())
     }
