@@ -46,8 +46,13 @@ pub fn hold(root: &Path, name: &str, percent: u32) -> io::Result<()> {
     fs::write(note(root), group.as_os_str().as_encoded_bytes())?;
     let quota = PERIOD_US * u64::from(percent) / 100;
     let settings = match limit {
-        Limit::Two => vec![("cpu.max", format!("{quota} {PERIOD_US}"))],
+        // Nothing but the limit is to hold it, whatever else runs on this machine.
+        Limit::Two => vec![
+            ("cpu.weight", "10000".to_owned()),
+            ("cpu.max", format!("{quota} {PERIOD_US}")),
+        ],
         Limit::One => vec![
+            ("cpu.shares", "262144".to_owned()),
             ("cpu.cfs_period_us", PERIOD_US.to_string()),
             ("cpu.cfs_quota_us", quota.to_string()),
         ],
