@@ -25,6 +25,7 @@ use std::time::Duration;
 pub mod answers;
 pub mod deputy;
 pub mod fault;
+mod hand_over;
 pub mod live;
 pub mod mirror;
 pub mod rounds;
