@@ -18,7 +18,7 @@ use crate::wire::control::{FromMosd, Outcome, Place, Target};
 /// How often it is looked at, and how often when somebody waits.
 const CALM: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
-/// A process of this node counts as work when it uses at least this part of a processor.
+/// A process of this node counts as work when it uses, or would use, at least this part of a processor.
 const WORK: f64 = 0.2;
 
 /// Which processes one waits for.
@@ -380,10 +380,13 @@ impl Server {
         let Ok(stat) = procfs::stat(pid) else {
             return false;
         };
-        match self.policy.cpu.insert(pid, (stat.utime_ns, now)) {
+        // What it waited for a processor counts: on a busy machine it would have used it.
+        let (ran, waited) = procfs::schedule(pid).unwrap_or_default();
+        let wanted = ran.max(stat.utime_ns) + waited;
+        match self.policy.cpu.insert(pid, (wanted, now)) {
             None => stat.state == b'R',
             Some((before, seen)) => {
-                let used = stat.utime_ns.saturating_sub(before) as f64 / 1e9;
+                let used = wanted.saturating_sub(before) as f64 / 1e9;
                 used > 0.0 && used >= WORK * now.saturating_duration_since(seen).as_secs_f64()
             }
         }
