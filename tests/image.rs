@@ -108,6 +108,7 @@ fn capture_home(pid: i32) -> Meta {
         mm,
         actions,
         stack_limit: inner.stack_limit,
+        sent: mos::image::clocks::Moment::now(0),
         monotonic_offset_ns: process::monotonic_ns() - real,
         boottime_offset_ns: process::boottime_ns() - real,
         comm: "state".to_owned(),
@@ -294,6 +295,7 @@ fn clocks_go_on_as_at_home() {
     let home = Home::start();
     let _stopped = stop(Running::seize(home.pid(), EXITKILL).unwrap());
     let mut meta = capture_home(home.pid());
+    meta.sent.home_ns += DAY;
     meta.monotonic_offset_ns += DAY;
     meta.boottime_offset_ns += DAY;
     let built = build(home.pid(), &meta, true);

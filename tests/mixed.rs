@@ -90,3 +90,32 @@ fn a_portable_program_goes_everywhere() {
         "#,
     );
 }
+
+/// A handler's frame has all register state of the node where it began, which may be more than where it ends.
+#[test]
+fn handlers_return_on_nodes_with_fewer_registers() {
+    let guests = scripts::guests::all();
+    let frames = guests.iter().find(|guest| guest.name == "frames-pie");
+    let Some(frames) = frames else {
+        // Others were chosen.
+        return;
+    };
+    playground(
+        2,
+        &format!(
+            r#"
+        mos at 2 sh -c 'grep -m1 ^flags /proc/cpuinfo | grep -o "avx512[^ ]*" >$MOSIX_ROOT/etc/mosix/hidefeatures'
+        mos at 2 mossetpe || fail mossetpe
+        mosrun --portable {} 4 & p=$!
+        moves=0
+        while kill -0 $p 2>/dev/null; do
+            mosmigrate --wait $p 2 >/dev/null 2>&1 && moves=$((moves+1))
+            mosmigrate --wait $p home >/dev/null 2>&1
+        done
+        wait $p || fail "status $?"
+        [ $moves -gt 0 ] || fail "it did not move"
+        "#,
+            frames.program.display()
+        ),
+    );
+}

@@ -10,6 +10,7 @@ use crate::guest::ctl::Ctl;
 use crate::guest::filter;
 use crate::guest::host::{Ending, Host, Thread, Weight};
 use crate::guest::maps::FileMaps;
+use crate::image::clocks::Moment;
 use crate::image::restore::{Built, GuestBuilder};
 use crate::image::{HomeId, Meta, layout};
 use crate::migrate::live::{Outgoing, Stage};
@@ -175,6 +176,8 @@ fn assemble(
     built: Built,
     children: SignalFd,
 ) -> io::Result<Host> {
+    // Its sender still has it: better late than back in time.
+    std::thread::sleep(meta.arrived(Moment::now(built.ahead.0)));
     fault::point("target.ctl")?;
     let mut ctl = Ctl::new();
     ctl.connect(&client, &meta.home);
@@ -215,7 +218,7 @@ fn assemble(
         channels,
         numbers: built.numbers,
         numbered: built.numbered,
-        clock_offsets: built.clock_offsets,
+        ahead: built.ahead,
         files: FileMaps::new(built.files),
         outgoing: Arc::new(Mutex::new(outgoing)),
         written,

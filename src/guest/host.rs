@@ -191,7 +191,7 @@ pub struct Host {
     pub numbered: bool,
     pub actions: Vec<[u64; 4]>,
     /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of home minus those of this node, in nanoseconds.
-    pub clock_offsets: (i64, i64),
+    pub ahead: (i64, i64),
     /// File mappings of the guest, which are anonymous memory here.
     pub files: crate::guest::maps::FileMaps,
     /// Its memory, and what of it has been written here: with a move's own thread while it runs on.

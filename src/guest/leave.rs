@@ -8,6 +8,7 @@ use crate::guest::host::{Ending, Host, Order, Phase, Thread};
 use crate::guest::live;
 use crate::guest::stop::alive;
 use crate::image::capture::Calls;
+use crate::image::clocks::Moment;
 use crate::image::{self, Area, Meta, areas, capture, restore};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::mirror::mirrored_all;
@@ -148,6 +149,7 @@ impl Host {
             }
         };
         let mut meta = self.capture()?;
+        meta.fit_frames(self.guest(), !to_home)?;
         match to_home {
             true => meta.cut_state(),
             false => meta.fit_state()?,
@@ -240,6 +242,7 @@ impl Host {
             },
             actions: self.actions.clone(),
             cpu_away_ns: self.cpu_away(),
+            sent: Moment::now(self.ahead.0),
             ..self.meta.clone()
         })
     }

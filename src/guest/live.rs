@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use crate::guest::host::{self, Host, Order, Phase};
 use crate::guest::maps::FileMaps;
+use crate::image::clocks::Moment;
 use crate::image::{Meta, Resume, Thread, areas};
 use crate::migrate::live::{Outgoing, worthwhile};
 use crate::migrate::source::Stayed;
@@ -93,14 +94,21 @@ impl Host {
         let to_home = node == self.meta.home.node;
         let mut theirs = conn.try_clone()?;
         let outgoing = Arc::clone(&self.outgoing);
-        let (meta, files) = (self.meta.clone(), self.files.clone());
+        let (meta, files, ahead) = (self.meta.clone(), self.files.clone(), self.ahead.0);
         let (end, till_then) = UnixStream::pair()?;
         let thread = std::thread::Builder::new().name("live".to_owned());
         let thread = thread.spawn(move || {
             let mut outgoing = lock(&outgoing);
             outgoing.begin(guest, to_home);
             let told = outgoing.set_distant(&theirs, distant);
-            let rounds = |()| outgoing.rounds(&mut theirs, || sketch(guest, &meta, &files));
+            let sketch = || {
+                let sent = Moment::now(ahead);
+                Ok(Meta {
+                    sent,
+                    ..sketch(guest, &meta, &files)?
+                })
+            };
+            let rounds = |()| outgoing.rounds(&mut theirs, sketch);
             let sent = told.map_err(Stayed::from).and_then(rounds);
             drop((outgoing, till_then));
             sent

@@ -52,8 +52,8 @@ impl Host {
     fn guest_clock(&self, clock: u64) -> io::Result<Duration> {
         let here = clock_ns(clock as i32)? as i64;
         let offset = match clock {
-            CLOCK_MONOTONIC => self.clock_offsets.0,
-            CLOCK_BOOTTIME => self.clock_offsets.1,
+            CLOCK_MONOTONIC => self.ahead.0,
+            CLOCK_BOOTTIME => self.ahead.1,
             _ => 0,
         };
         Ok(Duration::from_nanos((here + offset).max(0) as u64))

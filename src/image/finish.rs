@@ -75,6 +75,7 @@ impl GuestBuilder {
             numbers: empty.numbers,
             numbered,
             clock_offsets: empty.clock_offsets,
+            ahead: empty.ahead,
             files,
             watch,
         })

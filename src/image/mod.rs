@@ -4,9 +4,11 @@ pub mod areas;
 pub mod backing;
 pub mod capture;
 pub mod check;
+pub mod clocks;
 mod contents;
 pub mod copier;
 mod finish;
+mod frames;
 pub mod gadget;
 pub mod layout;
 pub mod pages;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::clocks::Moment;
 use crate::image::ranges::Range;
 use crate::sys::cpu;
 use crate::sys::process::realtime_ns;
@@ -57,6 +60,8 @@ pub struct Meta {
     /// CLOCK_MONOTONIC and CLOCK_BOOTTIME of the home node minus CLOCK_REALTIME, in nanoseconds.
     pub monotonic_offset_ns: i64,
     pub boottime_offset_ns: i64,
+    /// When it was made.
+    pub sent: Moment,
     /// SHA-256 of the vDSO's code that the process has seen at home.
     pub vdso_hash: String,
     /// CPU time at other nodes so far, in nanoseconds.

@@ -79,6 +79,8 @@ pub struct Built {
     /// What must be added to the guest's monotonic and boot-time clocks, in nanoseconds, to get home's: not zero where the kernel
     /// gives it no clocks of its own. Its vDSO makes plain system calls then.
     pub clock_offsets: (i64, i64),
+    /// What the clocks that it sees are ahead of this node's.
+    pub ahead: (i64, i64),
     /// The files that it maps: inodes here, and what they stand for.
     pub files: Vec<(u64, FileArea)>,
     /// By which is known what it writes from now on, if that can be.

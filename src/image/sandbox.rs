@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
 use crate::image::Meta;
+use crate::image::clocks::Clocks;
 use crate::sys::namespace::{
     self, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_UTS, fork_sibling,
 };
@@ -15,8 +16,6 @@ use crate::sys::ptrace::wait_for;
 
 /// For guests of root.
 const NOBODY: u32 = 65534;
-/// Clocks that differ by less are left alone.
-const SAME_NS: i64 = 1_000_000;
 /// Messages on the pipe: from the helper, with two pids and a flag; from the process when it is ready.
 const STARTED: u8 = b'S';
 const READY: u8 = b'R';
@@ -30,8 +29,10 @@ pub struct Empty {
     pub anchor: i32,
     /// Process 1 sets the number of the next thread, if the kernel lets it.
     pub numbers: Option<Numbers>,
-    /// What must be added to its monotonic and boot-time clocks to get those of home, in nanoseconds.
+    /// What must be added to its monotonic and boot-time clocks to get those of home, in nanoseconds: what the kernel does not add.
     pub clock_offsets: (i64, i64),
+    /// What home's are ahead of ours.
+    pub ahead: (i64, i64),
 }
 
 /// Starts one; it keeps copies of these descriptors, under the same numbers. What the kernel does not permit is left out, but for what makes the
@@ -43,7 +44,7 @@ pub fn start(meta: &Meta, kept: Vec<RawFd>) -> io::Result<Empty> {
 fn attempt(meta: &Meta, kept: &[RawFd], own_users: bool) -> io::Result<Empty> {
     let (reader, writer) = io::pipe()?;
     let (asks, serves) = UnixStream::pair()?;
-    let offsets = offsets(meta);
+    let offsets = meta.ahead(&Clocks::here());
     let plan = Plan {
         uid: if meta.home.uid == 0 {
             NOBODY
@@ -77,6 +78,7 @@ fn attempt(meta: &Meta, kept: &[RawFd], own_users: bool) -> io::Result<Empty> {
         anchor,
         numbers: (anchor > 0).then_some(numbers),
         clock_offsets,
+        ahead: offsets,
     };
     if ready {
         return Ok(empty);
@@ -96,19 +98,6 @@ impl Empty {
             while wait_for(pid).is_ok_and(|status| !status.is_end()) {}
         }
     }
-}
-
-/// What home's clocks are ahead of ours; nothing where it is too little to be seen.
-fn offsets(meta: &Meta) -> (i64, i64) {
-    let real = process::realtime_ns();
-    let ahead = |home: i64, here: i64| {
-        let ns = home - (here - real);
-        if ns.abs() < SAME_NS { 0 } else { ns }
-    };
-    (
-        ahead(meta.monotonic_offset_ns, process::monotonic_ns()),
-        ahead(meta.boottime_offset_ns, process::boottime_ns()),
-    )
 }
 
 struct Plan<'a> {

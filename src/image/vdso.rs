@@ -17,7 +17,7 @@ const FUNCTIONS: [(&str, u32); 6] = [
     ("clock_getres", 229),
     ("getcpu", 309),
     ("time", 201),
-    ("getrandom", 318),
+    ("getrandom", GETRANDOM),
 ];
 
 /// The bytes of a process's vDSO and where they are.
@@ -62,13 +62,23 @@ pub fn patch(code: &mut [u8]) -> io::Result<()> {
         let Some((_, nr)) = FUNCTIONS.iter().find(|(known, _)| *known == plain) else {
             continue;
         };
-        let entry = entry(*nr);
+        let mut entry = entry(*nr).to_vec();
+        if *nr == GETRANDOM {
+            // Asked about the state that it wants to be given, it says that it wants none.
+            entry = [&NO_STATE[..], &entry].concat();
+        }
         if let Some(place) = code.get_mut(offset..offset + entry.len()) {
             place.copy_from_slice(&entry);
         }
     }
     Ok(())
 }
+
+const GETRANDOM: u32 = 318;
+/// `cmp r8, -1; jne +8; mov rax, -ENOSYS; ret`: a fifth argument of -1 is a question.
+const NO_STATE: [u8; 14] = [
+    0x49, 0x83, 0xf8, 0xff, 0x75, 0x08, 0x48, 0xc7, 0xc0, 0xda, 0xff, 0xff, 0xff, 0xc3,
+];
 
 /// `mov eax, nr; syscall; ret`
 fn entry(nr: u32) -> [u8; 8] {

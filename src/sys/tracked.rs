@@ -49,15 +49,6 @@ pub fn clock_ns(id: i32) -> io::Result<u64> {
     Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// CLOCK_MONOTONIC and CLOCK_BOOTTIME minus CLOCK_REALTIME, in nanoseconds.
-pub fn monotonic_offsets() -> (i64, i64) {
-    let real = process::realtime_ns();
-    (
-        process::monotonic_ns() - real,
-        process::boottime_ns() - real,
-    )
-}
-
 /// Stack pointer of a thread that waits in a system call, or is about to: who is notified of a call may be faster than its
 /// caller gets to sleep.
 pub fn stack_pointer(tid: i32) -> io::Result<u64> {

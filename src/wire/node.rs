@@ -8,7 +8,7 @@ use super::control::Figures;
 use super::cpu::Cpu;
 
 /// Version of everything below; nodes of different versions refuse each other, naming both.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// What a node connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

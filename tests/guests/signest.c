@@ -1,4 +1,4 @@
-// variants: nopie musl
+// variants: nopie musl static
 // Handlers inside handlers: masks while they run and after, SA_NODEFER, SA_RESETHAND, many levels deep.
 #include "t.h"
 #include <ucontext.h>

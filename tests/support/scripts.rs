@@ -1,7 +1,7 @@
 //! Tests that are scripts in a playground of their own.
 
 #[path = "guests.rs"]
-mod guests;
+pub mod guests;
 
 use std::process::Command;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::home::mover::reconcile::{self, Plan};
 use crate::home::mover::{FromMover, register, resume, seize};
+use crate::image::clocks::Moment;
 use crate::image::pages::Got;
 use crate::image::ranges::{self, Range};
 use crate::image::{Area, Kind, Meta, areas, pages};
@@ -63,6 +64,8 @@ fn try_back(
     fault::point("target.verdict")?;
     write_frame(conn, &Verdict::Accept)?;
     let mut arrival = receive(pid, conn)?;
+    // Better late than back in time.
+    std::thread::sleep(arrival.meta.arrived(Moment::now(0)));
     let (deputies, toll) = target::take_deputies(conn, client, port, &arrival.meta.threads)?;
     arrival.finish(deputies, Some(warden))?;
     let figures = toll.figures();

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::home::mover::seize::words;
 use crate::home::mover::{OutJob, seize};
+use crate::image::clocks::{Clocks, Moment};
 use crate::image::{HomeId, Meta, Thread, areas, capture, check, vdso};
 use crate::migrate::source::Stayed;
 use crate::migrate::{fault, tracee};
@@ -15,7 +16,6 @@ use crate::sys::process::{self, RLIMIT_STACK};
 use crate::sys::ptrace::{Stopped, wait_stop};
 use crate::sys::regs::{Interrupted, NO_CALL, Regs};
 use crate::sys::status::Status;
-use crate::sys::tracked::monotonic_offsets;
 use crate::sys::writes::{self, WriteWatch};
 use crate::sys::{mem, procfs, stub};
 use crate::wire::channel::{CODE, FRAME, FRAME_SIZE, STAGING};
@@ -104,7 +104,7 @@ pub fn sketch(job: &OutJob, home: HomeId, needs: Cpu) -> Result<Meta, Stayed> {
     }
     let (stub, _) = seize::place(job.pid, &areas)?;
     seize::mark_ours(stub, &mut areas)?;
-    let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
+    let clocks = Clocks::here();
     Ok(Meta {
         home,
         stub,
@@ -115,8 +115,9 @@ pub fn sketch(job: &OutJob, home: HomeId, needs: Cpu) -> Result<Meta, Stayed> {
         vdso_hash: vdso::hash(job.pid, &areas)?,
         areas,
         stack_limit: process::limit(job.pid, RLIMIT_STACK)?,
-        monotonic_offset_ns,
-        boottime_offset_ns,
+        monotonic_offset_ns: clocks.monotonic - clocks.real,
+        boottime_offset_ns: clocks.boottime - clocks.real,
+        sent: Moment::now(0),
         needs,
         comm: procfs::comm(job.pid)?,
         ..Meta::default()

@@ -9,6 +9,7 @@ use crate::home::bound;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{FromMover, Leases, OutJob, View, live, register, start, times};
 use crate::image::capture::Calls;
+use crate::image::clocks::{Clocks, Moment};
 use crate::image::{Area, HomeId, Meta, MmLayout, Thread, areas, capture, check, vdso};
 use crate::migrate::deputy::Deputy;
 use crate::migrate::live::{Outgoing, worthwhile};
@@ -16,7 +17,6 @@ use crate::migrate::mirror::mirrored_all;
 use crate::migrate::source::{self, FRAME_LIMIT, Stayed};
 use crate::migrate::{fault, limit_silence};
 use crate::sys::process::{self, RLIMIT_AS, RLIMIT_DATA};
-use crate::sys::tracked::monotonic_offsets;
 use crate::sys::writes::WriteWatch;
 use crate::sys::{abi, procfs, tracked};
 use crate::wire::client::Client;
@@ -89,6 +89,7 @@ fn try_out(
     }
     let id = identity(job, home)?;
     let mut meta = complete(job, (id, needs), &mut threads, areas)?;
+    meta.fit_frames(job.pid, true)?;
     meta.fit_state()?;
     let meta = outgoing.last(&mut conn, meta)?;
     threads[0]
@@ -222,7 +223,7 @@ pub(super) fn complete(
     let soft_limit = |resource| process::limit(job.pid, resource).map(|(soft, _)| soft);
     let stat = procfs::stat(job.pid)?;
     let mm = layout(&stat, inner.brk);
-    let (monotonic_offset_ns, boottime_offset_ns) = monotonic_offsets();
+    let clocks = Clocks::here();
     Ok(Meta {
         home,
         stub: base,
@@ -233,8 +234,9 @@ pub(super) fn complete(
         actions,
         stack_limit: inner.stack_limit,
         memory_limits: [soft_limit(RLIMIT_DATA)?, soft_limit(RLIMIT_AS)?],
-        monotonic_offset_ns,
-        boottime_offset_ns,
+        monotonic_offset_ns: clocks.monotonic - clocks.real,
+        boottime_offset_ns: clocks.boottime - clocks.real,
+        sent: Moment::now(0),
         cpu_away_ns: job.cpu_away_ns,
         nmigs: job.nmigs,
         needs,
