@@ -247,7 +247,7 @@ fn modes_outlive_a_killed_daemon_and_ordinary_users_change_none() {
         r#"
         spin; p=$pid
         move $p 2
-        mos at 2 sh -c 'mosctl block; kill -9 $(cat $MOSIX_ROOT/etc/mosix/var/mosd.pid); until mosd; do sleep 0.05; done'
+        mos at 2 sh -c 'mosctl block; kill -9 $(cat $MOSIX_ROOT/etc/mosix/var/mosd.pid); until mosd --no-balance; do sleep 0.05; done'
         mos at 2 mosctl status | grep -q "blocked" || fail "forgotten"
         until_ok sh -c 'mos at 2 mosps -V | grep -q while'
         mos at 2 mosctl expel

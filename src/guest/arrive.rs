@@ -248,6 +248,7 @@ fn start(host: &mut Host) -> io::Result<()> {
     for t in 0..host.threads.len() {
         // Final: until now the sender would have gone on, had this host ended.
         host.threads[t].deputy.settle()?;
+        host.give_time_left(t)?;
         host.sync_mask(t)?;
         for info in std::mem::take(&mut host.meta.threads[t].pending) {
             let info = Box::new(

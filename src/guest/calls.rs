@@ -59,6 +59,7 @@ impl Host {
         };
         if self.leaving {
             // It was to stop, and made a call first: it is made again where it arrives.
+            self.threads[t].timed = None;
             return self.complete(t, &notification, unheard_code(notification.nr as u64));
         }
         self.serve_call(t, notification)
@@ -262,6 +263,7 @@ impl Host {
             HostCall::SigProcMask => self.rt_sigprocmask(t, &notification),
             HostCall::NanoSleep => self.sleep(t, notification, (1, 0), (a0, a1)),
             HostCall::ClockNanoSleep => self.sleep(t, notification, (a0, a1), (a2, a3)),
+            HostCall::FutexWait => self.futex_waits(t, &notification),
             HostCall::MapFile => self.map_file(t, &notification),
             HostCall::Advise => self.madvise(t, &notification),
             HostCall::Pid => self.complete(t, &notification, i64::from(self.home_pid())),

@@ -108,6 +108,8 @@ pub struct Thread {
     /// The call in front of which it has arrived, and how that is continued: both hold until it makes a call or runs a handler.
     pub repeats: Option<Repeated>,
     pub resume: Resume,
+    /// When the last wait on a futex ends that had a relative time-out, if no other call came after it.
+    pub timed: Option<Instant>,
     pub stopped: bool,
     /// The last call was answered with -ERESTARTSYS.
     pub told_to_restart: bool,
@@ -136,6 +138,7 @@ impl Thread {
             just_asked: false,
             repeats: Repeated::of(image),
             resume: image.resume.clone(),
+            timed: None,
             stopped: true,
             told_to_restart: false,
             big: None,

@@ -264,7 +264,8 @@ impl Host {
 impl Thread {
     /// The stopped thread's image; and what its calls tell.
     fn capture(&self, stub: u64, areas: &[Area]) -> io::Result<(image::Thread, capture::Inner)> {
-        let captured = capture::thread_state(self.tid, areas)?;
+        let mut captured = capture::thread_state(self.tid, areas)?;
+        let resume = self.leaves_futex(stub, &mut captured)?;
         let injector = Injector::new(Stopped::known(self.tid), restore::gadget(stub))?;
         let inner = capture::local_state(&mut capture::Injected::new(injector, stub + DATA))?;
         let image = image::Thread {
@@ -277,7 +278,7 @@ impl Thread {
             interrupted: self.interrupted_call(&captured),
             mask: self.mask,
             pending: self.pending.iter().map(|info| info.to_vec()).collect(),
-            resume: self.resume.clone(),
+            resume,
             ..captured
         };
         Ok((image, inner))

@@ -26,5 +26,6 @@ pub mod signals;
 pub mod sleep;
 pub mod stop;
 pub mod threads;
+mod timed;
 mod usage;
 pub mod wait;

@@ -125,6 +125,7 @@ impl Thread {
     /// It makes a call: whatever it was to continue, it does so now or no more.
     pub fn call_begins(&mut self, nr: u64) {
         self.repeats = None;
+        self.timed = None;
         if self.resume.nr() != Some(nr) {
             self.resume = Resume::Nothing;
         }

@@ -25,6 +25,7 @@ const SYS_POLL: u64 = 7;
 const SYS_GETRLIMIT: u64 = 97;
 const SYS_SIGALTSTACK: u64 = 131;
 const SYS_PRCTL: u64 = 157;
+const SYS_FUTEX: u64 = 202;
 const SYS_CLOCK_NANOSLEEP: u64 = 230;
 const SYS_RESTART_SYSCALL: u64 = 219;
 const PR_GET_TID_ADDRESS: u64 = 40;
@@ -46,7 +47,7 @@ pub fn thread_state(tid: i32, areas: &[Area]) -> io::Result<Thread> {
     let task = leave_vdso(Stopped::known(tid), areas)?;
     let regs = task.regs()?;
     let raw = regs;
-    let (mut regs, resume) = settled(&raw);
+    let (mut regs, resume) = settled(tid, &raw);
     let repeats = regs.rip != raw.rip;
     let rseq = task.rseq()?;
     leave_critical_section(tid, &rseq, &mut regs)?;
@@ -73,9 +74,12 @@ fn code_of(code: i64, resume: &Resume) -> i64 {
 }
 
 /// Registers from which a thread goes on outside of the kernel, and what its first call needs to know.
-fn settled(regs: &Regs) -> (Regs, Resume) {
+fn settled(tid: i32, regs: &Regs) -> (Regs, Resume) {
     match regs.interrupted() {
         Interrupted::Repeat { nr } => (regs.repeating(nr), Resume::Nothing),
+        Interrupted::Block {
+            nr: SYS_RESTART_SYSCALL,
+        } if is_futex(tid, &regs.args()) => (regs.repeating(SYS_FUTEX), Resume::Nothing),
         Interrupted::Block {
             nr: SYS_RESTART_SYSCALL,
         } => {
@@ -88,6 +92,23 @@ fn settled(regs: &Regs) -> (Regs, Resume) {
         Interrupted::Block { nr } => (regs.repeating(nr), Resume::Nothing),
         Interrupted::No => (regs.restarted(), Resume::Nothing),
     }
+}
+
+/// Whether a `restart_syscall` goes on with a wait on a futex: its time-out is a pointer, and the word has the value still that it
+/// waits for to change. (A descriptor of `poll` that equals the time-out, with so many of them, is not to be expected.)
+fn is_futex(tid: i32, args: &[u64; 6]) -> bool {
+    const WAIT: u64 = 0;
+    const WAIT_BITSET: u64 = 9;
+    const OPERATION: u64 = 0x7f;
+    // FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME
+    const FLAGS: u64 = 0x180;
+    let [at, operation, value, time_out, ..] = *args;
+    let mut word = [0; 4];
+    matches!(operation & OPERATION, WAIT | WAIT_BITSET)
+        && operation & !(OPERATION | FLAGS) == 0
+        && time_out != 0
+        && mem::read_exact(tid, at, &mut word).is_ok()
+        && u32::from_le_bytes(word) == value as u32
 }
 
 /// Which call a `restart_syscall` goes on with: its arguments are still in the registers. `clock_nanosleep` begins with the small number

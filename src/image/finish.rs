@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::image::gadget::{Call, DATA, SCRATCH, run_list};
+use crate::image::gadget::{Call, DATA, SCRATCH, TIMES, run_list};
 use crate::image::layout::Place;
 use crate::image::restore::{Built, GuestBuilder, gadget, invalid};
 use crate::image::{Kind, MmLayout, Thread, vdso};
@@ -13,7 +13,6 @@ use crate::sys::process;
 use crate::sys::ptrace::{Stopped, wait_stop};
 use crate::sys::regs::{REGS, Regs};
 use crate::sys::seccomp::{self, Listener};
-use crate::wire::channel::STUB_SIZE;
 
 const SYS_MMAP: u64 = 9;
 const SYS_MPROTECT: u64 = 10;
@@ -232,7 +231,7 @@ impl GuestBuilder {
         let program = scratch + FPROG as u64;
         mem::write_all(pid, scratch, &seccomp::fprog_bytes(filter, program))?;
         mem::write_all(pid, program, filter)?;
-        let rest_len = STUB_SIZE - 2 * SCRATCH;
+        let rest_len = TIMES - 2 * SCRATCH;
         let code = gadget(self.stub);
         let injector = self.injector()?;
         // The program cannot change the code by which its host makes calls in it. Kernels before 6.10 have no seals.

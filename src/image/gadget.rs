@@ -18,6 +18,8 @@ use crate::wire::channel::STUB_SIZE;
 
 /// Offset of the page for output of single calls.
 pub const SCRATCH: u64 = 0x1000;
+/// Offset of room for times that threads wait, which stays while the guest runs.
+pub const TIMES: u64 = STUB_SIZE - 0x4000;
 /// Offset of the list of calls, while the guest is built.
 const LIST: u64 = 0x2000;
 /// Most calls in a list.
@@ -25,7 +27,7 @@ const LIST_CALLS: usize = 1024;
 /// Offset of what calls point to, while the guest is built.
 pub const DATA: u64 = LIST + (LIST_CALLS * CALL_LEN) as u64;
 /// Bytes from [`DATA`] to the end of the range.
-pub const DATA_LEN: u64 = STUB_SIZE - DATA;
+pub const DATA_LEN: u64 = TIMES - DATA;
 const LOOP: u64 = 0x40;
 /// Number, six arguments, result.
 const CALL_LEN: usize = 64;

@@ -11,6 +11,7 @@ words! {
     SYS_CLOSE = libc::SYS_close;
     SYS_FSTAT = libc::SYS_fstat;
     SYS_POLL = libc::SYS_poll;
+    SYS_FUTEX = libc::SYS_futex;
     SYS_MMAP = libc::SYS_mmap;
     SYS_MPROTECT = libc::SYS_mprotect;
     SYS_MUNMAP = libc::SYS_munmap;

@@ -88,7 +88,8 @@ impl Regs {
     pub fn interrupted(&self) -> Interrupted {
         let result = self.rax as i64;
         let nr = self.orig_rax;
-        if (nr as i64) < 0 {
+        // As the kernel sees it: a call may have any other number, however wrong.
+        if nr as i32 == -1 {
             Interrupted::No
         } else if REPEAT.contains(&result) {
             Interrupted::Repeat { nr }
@@ -138,6 +139,18 @@ mod tests {
         let words = regs.to_array();
         assert_eq!((words[0], words[15], words[26]), (1, 2, 3));
         assert_eq!(Regs::from_array(words), regs);
+    }
+
+    #[test]
+    fn a_call_with_a_wrong_number_is_a_call() {
+        let with = |orig_rax: i64| Regs {
+            rax: -512i64 as u64,
+            orig_rax: orig_rax as u64,
+            ..Regs::default()
+        };
+        let nr = -77i64 as u64;
+        assert!(matches!(with(-77).interrupted(), Interrupted::Repeat { nr: of } if of == nr));
+        assert!(matches!(with(-1).interrupted(), Interrupted::No));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use memory::{Fault, Fds, GuestMemory, Home, ProcessMemory, StrError};
 pub use pack::PIECE;
 pub use row::{Class, HostCall, Local, Restart, Row, Test, TimeOut};
 pub use sockets::{SocketWait, poll_input, socket_wait, until_ready};
-pub use timeouts::{temporary_mask, time_out_ns, with_time_left};
+pub use timeouts::{is_timed_futex, temporary_mask, time_out_ns, with_time_left};
 pub use unpack::{Unpack, When};
 
 use crate::wire::channel::Request;

@@ -4,6 +4,7 @@ pub const READ: u64 = 0;
 pub const OPEN: u64 = 2;
 pub const POLL: u64 = 7;
 pub const MMAP: u64 = 9;
+pub const FUTEX: u64 = 202;
 pub const IOCTL: u64 = 16;
 pub const PREAD64: u64 = 17;
 pub const PWRITE64: u64 = 18;

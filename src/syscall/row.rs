@@ -68,6 +68,8 @@ pub enum HostCall {
     SigSuspend,
     NanoSleep,
     ClockNanoSleep,
+    /// futex: a wait with a relative time-out, which the guest's kernel makes.
+    FutexWait,
     /// mmap of a file, private or not writable.
     MapFile,
     /// madvise that the filter did not let pass: its effect depends on what is mapped there.

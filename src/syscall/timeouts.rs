@@ -8,6 +8,9 @@ const NS: u64 = 1_000_000_000;
 
 /// Nanoseconds after which a call gives up by itself; `None` when it does not, or asks for something that the kernel will refuse.
 pub fn time_out_ns(nr: u64, args: &[u64; 6], mem: &dyn GuestMemory) -> Option<u64> {
+    if nr == nr::FUTEX && !is_timed_futex(args) {
+        return None;
+    }
     match table::find(nr)?.time_out? {
         TimeOut::Millis(arg) => u64::try_from(args[arg as usize] as i32)
             .ok()
@@ -15,6 +18,12 @@ pub fn time_out_ns(nr: u64, args: &[u64; 6], mem: &dyn GuestMemory) -> Option<u6
         TimeOut::Timespec(arg) => pair(args[arg as usize], mem, NS, 1),
         TimeOut::Timeval(arg) => pair(args[arg as usize], mem, u64::MAX, 1000),
     }
+}
+
+/// Whether these are the arguments of a wait on a futex with a time-out that counts from its beginning.
+pub fn is_timed_futex(args: &[u64; 6]) -> bool {
+    const OPERATION: u64 = 0x7f;
+    args[1] & OPERATION == 0 && args[3] != 0
 }
 
 /// Seconds and a fraction below `limit`, in units of `unit` nanoseconds.

@@ -1,7 +1,7 @@
 //! Time-outs of calls in the middle of which a process leaves home or comes back.
 //!
 //! The home kernel keeps the deadline of a sleep or of `poll` in its restart block, and stores what is left of `select`'s time in
-//! the program's memory. Of the others (`epoll_wait`, `sigtimedwait`, `semtimedop`) nobody knows when they began at home: they
+//! the program's memory. Of the others (`epoll_wait`, `sigtimedwait`, `semtimedop`, `futex`) nobody knows when they began at home: they
 //! get their whole time once more when they leave. Those on a socket with a time-out of its own get it once more when they come home, too,
 //! but at the latest when they leave again it is over. Where a process is away its host knows what is left of any call.
 
@@ -61,6 +61,7 @@ fn place(nr: u64, regs: &[u64; 27]) -> Option<Place> {
         abi::SYS_EPOLL_WAIT | abi::SYS_EPOLL_PWAIT => Place::Register(R10),
         abi::SYS_EPOLL_PWAIT2 | abi::SYS_SEMTIMEDOP => Place::Pointer(R10),
         abi::SYS_RT_SIGTIMEDWAIT => Place::Pointer(RDX),
+        abi::SYS_FUTEX => Place::Pointer(R10),
         _ if syscall::socket_wait(nr).is_some() => Place::Socket,
         _ => return None,
     })

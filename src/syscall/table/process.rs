@@ -1,7 +1,7 @@
 //! Processes: making, ending, waiting, identity, limits, scheduling.
 
 use crate::syscall::row::{
-    HostCall, Local, Restart::*, Row, Test, fwd, gone, home, host, local, own,
+    HostCall, Local, Restart::*, Row, Test, TimeOut, fwd, gone, home, host, local, own,
 };
 use crate::syscall::shape::Arg::*;
 use crate::syscall::shape::{Arg, Own, Size::*};
@@ -17,6 +17,40 @@ const fn code(value: u32) -> [Test; 1] {
         mask: u32::MAX,
         value,
     }]
+}
+
+/// All but a wait with a relative time-out (whose pointer's lower half is not zero).
+const FUTEX: &[&[Test]] = &[
+    &[
+        futex(0),
+        Test {
+            arg: 3,
+            mask: u32::MAX,
+            value: 0,
+        },
+    ],
+    &[futex(1)],
+    &[futex(2)],
+    &[futex(3)],
+    &[futex(4)],
+    &[futex(5)],
+    &[futex(6)],
+    &[futex(7)],
+    &[futex(8)],
+    &[futex(9)],
+    &[futex(10)],
+    &[futex(11)],
+    &[futex(12)],
+    &[futex(13)],
+];
+
+/// Which of its operations, without flags.
+const fn futex(value: u32) -> Test {
+    Test {
+        arg: 1,
+        mask: 0x7f,
+        value,
+    }
 }
 
 /// arch_prctl: segment bases; permission for AMX; state of the shadow stack.
@@ -98,7 +132,7 @@ pub const ROWS: &[Row] = &[
     home(172, "iopl", "I/O ports"),
     home(173, "ioperm", "I/O ports"),
     host(186, "gettid", HostCall::Tid),
-    local(202, "futex"),
+    host(202, "futex", HostCall::FutexWait).local_if(FUTEX).waits(NoHandler).time_out(TimeOut::Timespec(3)).note("the host is told of waits with a relative time-out"),
     fwd(203, "sched_setaffinity", &[V, V, In(Int(1))]).note("of the home process"),
     fwd(204, "sched_getaffinity", &[V, V, Stream(Int(1))]).note("of the home process"),
     gone(205, "set_thread_area"),
