@@ -82,6 +82,11 @@ pub fn one(figure: Option<Figure>) -> Vec<Figure> {
     figure.into_iter().collect()
 }
 
+/// What was compared wherever it ran.
+pub fn anywhere(about: About, pairs: &Pairs) -> Vec<Figure> {
+    one(Figure::compared(about, Placement::Any, Ratio::Of, pairs))
+}
+
 /// Does it for each placement that the machine has.
 fn placed(
     lab: &mut Lab,

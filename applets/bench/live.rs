@@ -8,7 +8,7 @@ use mos::sys::{procfs, unix};
 use serde::Deserialize;
 
 use super::busy::SLICE;
-use super::figures::{copy, memory_to_move, one, timed};
+use super::figures::{anywhere, copy, memory_to_move, one, timed};
 use super::lab::{Lab, Worker, progress, warm};
 use super::report::{About, Figure, Placement, Ratio};
 use super::stats::{Pairs, Spread};
@@ -33,11 +33,16 @@ fn lacks(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what)
 }
 
-/// A writer of so much memory: the longest pause that it sees while it moves, in milliseconds.
-fn pause(lab: &mut Lab, mut ours: Worker, bytes: u64, rate: u64) -> io::Result<f64> {
+/// Has a worker write to so much memory from now on, which it has filled; the machine has as much warm for its copy.
+fn begin_writing(ours: &mut Worker, bytes: u64, rate: u64) -> io::Result<()> {
     ours.ask(&format!("fill {bytes}"))?;
     warm(bytes as usize * 5 / 4);
-    ours.ask(&format!("keep-writing {rate}"))?;
+    ours.ask(&format!("keep-writing {rate}")).map(drop)
+}
+
+/// A writer of so much memory: the longest pause that it sees while it moves, in milliseconds.
+fn pause(lab: &mut Lab, mut ours: Worker, bytes: u64, rate: u64) -> io::Result<f64> {
+    begin_writing(&mut ours, bytes, rate)?;
     lab.send_out(ours.pid())?;
     Ok(ours.ask("stop-writing")? as f64 * NS_TO_MS)
 }
@@ -52,12 +57,7 @@ pub fn freeze(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         let ours = pause(lab, live, bytes, RATE)?;
         pairs.add(ours, pause(lab, stopped, bytes, RATE)?);
     }
-    Ok(one(Figure::compared(
-        about,
-        Placement::Any,
-        Ratio::Of,
-        &pairs,
-    )))
+    Ok(anywhere(about, &pairs))
 }
 
 pub fn freeze_by_size(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
@@ -81,12 +81,7 @@ pub fn freeze_by_size(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         let worker = lab.at_home()?;
         pairs.add(ours, pause(lab, worker, small, RATE)?);
     }
-    Ok(one(Figure::compared(
-        about,
-        Placement::Any,
-        Ratio::Of,
-        &pairs,
-    )))
+    Ok(anywhere(about, &pairs))
 }
 
 /// How long the move takes, and how fast the program was meanwhile.
@@ -98,9 +93,7 @@ pub fn storm(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
     for round in lab.few_rounds() {
         progress(round);
         let mut ours = lab.at_home()?;
-        ours.ask(&format!("fill {bytes}"))?;
-        warm(bytes as usize * 5 / 4);
-        ours.ask(&format!("keep-writing {STORM}"))?;
+        begin_writing(&mut ours, bytes, STORM)?;
         std::thread::sleep(around);
         times.push(timed(|| lab.send_out(ours.pid()).map(drop))? * NS_TO_MS);
         std::thread::sleep(around);
@@ -140,12 +133,7 @@ pub fn return_bytes(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         let back = lab.bring_home(ours.pid())?;
         pairs.add(back.bytes as f64 * 1e-6, out.bytes as f64 * 1e-6);
     }
-    Ok(one(Figure::compared(
-        about,
-        Placement::Any,
-        Ratio::Of,
-        &pairs,
-    )))
+    Ok(anywhere(about, &pairs))
 }
 
 pub fn threads(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
@@ -163,12 +151,7 @@ pub fn threads(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
     )?;
     // Thousands of calls in a second.
     let pairs = pairs.speeds(1e3);
-    Ok(one(Figure::compared(
-        about,
-        Placement::Any,
-        Ratio::Of,
-        &pairs,
-    )))
+    Ok(anywhere(about, &pairs))
 }
 
 /// Where the link is not held to a rate, in a namespace of its own where it is.
@@ -191,12 +174,7 @@ pub fn link(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
         pairs.add(out, copy(lab, bytes)?);
     }
     let pairs = pairs.speeds(bytes as f64);
-    Ok(one(Figure::compared(
-        about,
-        Placement::Any,
-        Ratio::Of,
-        &pairs,
-    )))
+    Ok(anywhere(about, &pairs))
 }
 
 fn link_in_namespace(lab: &Lab, about: About) -> io::Result<Vec<Figure>> {

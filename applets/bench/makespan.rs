@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use super::figures::anywhere;
 use super::lab::{Lab, progress};
-use super::report::{About, Figure, Placement, Ratio};
+use super::report::{About, Figure, Placement};
 use super::stats::Pairs;
 use crate::common::fail;
 use crate::playground::{self, spin};
@@ -36,8 +37,7 @@ pub fn measure(lab: &mut Lab, about: About) -> io::Result<Vec<Figure>> {
     progress(2);
     pairs.add(ours, in_playground("place", rounds)?);
     let pairs = pairs.scaled(1e-9);
-    let figure = Figure::compared(about, Placement::Any, Ratio::Of, &pairs);
-    Ok(figure.into_iter().collect())
+    Ok(anywhere(about, &pairs))
 }
 
 /// Nanoseconds from the first start to the last end.

@@ -14,11 +14,6 @@ const HIDDEN: &str = "glibc.cpu.hwcaps=";
 /// Functions are looked up before the program begins: the code that does it later saves registers, as many as it has found there are.
 const BIND_NOW: &str = "LD_BIND_NOW";
 
-/// What the process depends on, on a node that offers `here`.
-pub fn needs(pid: i32, here: &Cpu) -> Cpu {
-    portable(pid, here).unwrap_or(*here)
-}
-
 /// What the process depends on if it is a portable one.
 pub fn portable(pid: i32, here: &Cpu) -> Option<Cpu> {
     // Of a process that has overwritten its environment nothing is known.
@@ -138,7 +133,7 @@ mod tests {
         }
         assert_eq!(told(b"A=b\0", &here), None);
         let own = std::process::id() as i32;
-        assert_eq!(needs(own, &here), here);
+        assert_eq!(portable(own, &here), None);
     }
 
     #[test]

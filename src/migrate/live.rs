@@ -100,10 +100,6 @@ impl Outgoing {
             "live: the receiver is {}",
             if distant { "distant" } else { "near" }
         );
-        log::debug!(
-            "live: the receiver is {}",
-            if distant { "distant" } else { "near" }
-        );
         self.copier.set_distant(distant);
         // What waits in the kernel when the process stops, it waits for.
         socket::keep_little(conn)

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::net::UnixStream;
 
-use crate::home::bound;
 use crate::home::mover::places::Places;
 use crate::home::mover::seize::{self, Held, HeldThread};
 use crate::home::mover::{Order, OutJob, out, park, register};
@@ -61,7 +60,7 @@ fn try_freeze(
     let mut files = Places::of(job.pid, id.uid, client)?;
     let mut file = files.next()?;
     let Held { mut threads, areas } = seize::seize(job.pid, Vec::new(), job.filters, warden, LOST)?;
-    let needs = bound::needs(job.pid, &welcome.cpu);
+    let (needs, _) = out::needs(job, &welcome.cpu);
     let meta = out::complete(job, (id, needs), &mut threads, areas)?;
     fault::point("freeze.image")?;
     let image = loop {

@@ -18,7 +18,7 @@ use crate::sys::regs::{Interrupted, NO_CALL, Regs};
 use crate::sys::status::Status;
 use crate::sys::writes::{self, WriteWatch};
 use crate::sys::{mem, procfs, stub};
-use crate::wire::channel::{CODE, FRAME, FRAME_SIZE, STAGING};
+use crate::wire::channel::{CODE, FRAME, STAGING};
 use crate::wire::cpu::Cpu;
 
 /// Has the kernel note what a process writes, as long as the watch is open here. `None`: it cannot.
@@ -44,10 +44,9 @@ fn open(pid: i32) -> Result<Option<WriteWatch>, Stayed> {
     let (base, fresh) = seize::place(pid, &areas)?;
     seize::map_stubs(pid, base, fresh, 0, &areas)?;
     let at = base + FRAME;
-    let frame = stub::frame::build(&settled, &thread.xsave, mask, seize::KEEP_ALTSTACK, at);
-    if frame.len() as u64 > FRAME_SIZE {
+    let Some(frame) = seize::way_back(&thread, base)? else {
         return Ok(None);
-    }
+    };
     mem::write_all(pid, base + CODE, stub::code())?;
     mem::write_all(pid, at, &frame)?;
     mem::write_all(pid, base + STAGING, &writes::code(at))?;

@@ -127,7 +127,7 @@ pub(super) fn identity(job: &OutJob, home: Ipv4Addr) -> Result<HomeId, Stayed> {
 
 /// What the process depends on, and whether it will depend on what it sees where it begins. The environment of a program that is about to
 /// start is not to be read yet.
-fn needs(job: &OutJob, here: &Cpu) -> (Cpu, bool) {
+pub(super) fn needs(job: &OutJob, here: &Cpu) -> (Cpu, bool) {
     let portable = job.start.and(job.portable);
     let told = || bound::portable(job.pid, here).filter(|_| !job.saw_more);
     let portable = portable.or_else(told);

@@ -35,7 +35,7 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// An alternate stack that `rt_sigreturn` finds invalid and therefore ignores: the process keeps the one that it has, which cannot be
 /// read from outside.
-pub const KEEP_ALTSTACK: (u64, i32, u64) = (0, 7, 0);
+const KEEP_ALTSTACK: (u64, i32, u64) = (0, 7, 0);
 
 /// One thread of a process that stands in its stub and serves the mover.
 pub struct HeldThread {
@@ -228,20 +228,17 @@ fn is_like_stub(area: &Area) -> bool {
     area.prot == rwx && area.file.is_none() && !area.shared
 }
 
+/// The frame in the stub at `at` by which a thread goes on where it was, without us; `None`: it has no room there.
+pub fn way_back(thread: &Thread, at: u64) -> io::Result<Option<Vec<u8>>> {
+    let (regs, place) = (words(&thread.regs)?, at + FRAME);
+    let frame = stub::frame::build(&regs, &thread.xsave, thread.mask, KEEP_ALTSTACK, place);
+    Ok(Some(frame).filter(|frame| frame.len() as u64 <= FRAME_SIZE))
+}
+
 fn write_stub(pid: i32, base: u64, thread: &Thread, name: &str, lost: &str) -> Result<(), Stayed> {
     let at = thread.stub;
-    let frame = stub::frame::build(
-        &words(&thread.regs)?,
-        &thread.xsave,
-        thread.mask,
-        KEEP_ALTSTACK,
-        at + FRAME,
-    );
-    if frame.len() as u64 > FRAME_SIZE {
-        return Err(Stayed(
-            "its processor state is larger than the stub's frame".to_owned(),
-        ));
-    }
+    let frame = way_back(thread, at)?
+        .ok_or_else(|| Stayed("its processor state is larger than the stub's frame".to_owned()))?;
     let data = stub::Data::new(thread.channel_fd)
         .connect_abstract(name)
         .greeting(&thread.tid.to_le_bytes())

@@ -19,37 +19,35 @@ const fn code(value: u32) -> [Test; 1] {
     }]
 }
 
-/// All but a wait with a relative time-out (whose pointer's lower half is not zero).
+/// All but a wait with a relative time-out (whose pointer's lower half is not zero): its operation, without flags, is 0.
 const FUTEX: &[&[Test]] = &[
     &[
-        futex(0),
+        Test {
+            arg: 1,
+            mask: 0x7f,
+            value: 0,
+        },
         Test {
             arg: 3,
             mask: u32::MAX,
             value: 0,
         },
     ],
-    &[futex(1)],
-    &[futex(2)],
-    &[futex(3)],
-    &[futex(4)],
-    &[futex(5)],
-    &[futex(6)],
-    &[futex(7)],
-    &[futex(8)],
-    &[futex(9)],
-    &[futex(10)],
-    &[futex(11)],
-    &[futex(12)],
-    &[futex(13)],
+    &[operation(0x01)],
+    &[operation(0x02)],
+    &[operation(0x04)],
+    &[operation(0x08)],
+    &[operation(0x10)],
+    &[operation(0x20)],
+    &[operation(0x40)],
 ];
 
-/// Which of its operations, without flags.
-const fn futex(value: u32) -> Test {
+/// One with this bit.
+const fn operation(bit: u32) -> Test {
     Test {
         arg: 1,
-        mask: 0x7f,
-        value,
+        mask: bit,
+        value: bit,
     }
 }
 
